@@ -1,0 +1,41 @@
+"""`smtplib`'s module functions on addresses and text, with the same results, and its way of writing arguments."""
+
+from __future__ import annotations
+
+import re
+from email.utils import parseaddr
+
+CRLF = "\r\n"
+bCRLF = b"\r\n"
+
+_LINE_END = re.compile(r"\r\n|\r|\n")
+
+
+def quoteaddr(addrstring: str) -> str:
+    """An address in angle brackets, taken out of its display form: ``A B <a@b>`` gives ``<a@b>``."""
+    address = _addr_only(addrstring)
+    if address is addrstring and addrstring.strip().startswith("<"):
+        return addrstring  # no address that can be parsed, "<>" for instance; the caller wrote the brackets
+    return f"<{address}>"
+
+
+def _addr_only(addrstring: str) -> str:
+    """An address taken out of its display form; as it is where it cannot be parsed."""
+    name, address = parseaddr(addrstring)
+    return addrstring if (name, address) == ("", "") else address
+
+
+def quotedata(data: str) -> str:
+    """Lines with CRLF ends, and a dot before each that begins with one; kept for those who use it on its own."""
+    return re.sub(r"(?m)^\.", "..", _fix_eols(data))
+
+
+def _fix_eols(data: str) -> str:
+    """Every CRLF, CR and LF as CRLF."""
+    return _LINE_END.sub(CRLF, data)
+
+
+def path_of(address: str) -> str:
+    """What `quoteaddr` puts between the brackets, for the typed commands."""
+    quoted = quoteaddr(address).strip()
+    return quoted[1:-1] if quoted.startswith("<") and quoted.endswith(">") else quoted

@@ -1,0 +1,353 @@
+"""The client's end of a connection: commands to octets, octets to replies, and which reply belongs to which command.
+
+Theory of operation.  `send` validates a command against the *sent* state (see `smtp_proto.states`), puts its line into
+the output and the command at the end of a queue.  `next_event` takes the next whole reply from the input, matches it to
+the head of the queue, and moves the *confirmed* state by the command's row.  So nobody correlates by hand: an event
+carries the command that it answers.  What no command asked for is a `ServiceClosing` (421) or the end: an unasked reply
+means that from here on every answer could be taken for another's.
+
+Three commands stay at the head for more than one reply: AUTH's 334 asks for an `AuthResponse`, which is a command of
+its own; after LMTP's end of data one reply comes for each accepted recipient; and after STARTTLS's 220 the connection
+is PAUSED until the handshake is done, and an octet that is in the buffer by then was injected before it.
+
+A refusal is data.  `LocalProtocolError` leaves everything as it was.  `RemoteProtocolError` is for good.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NoReturn
+
+from .body import DataEncoder
+from .commands import AuthResponse, Bdat, Command, EndOfData, Greeting, Mail, Raw
+from .errors import LocalProtocolError, RemoteProtocolError
+from .events import NEED_DATA, PAUSED, ConnectionClosed, ReplyReceived, ServiceClosing, Wait
+from .extensions import Extensions
+from .replies import Reply, ReplyReader, without_enhanced_status
+from .states import MODES, TABLE, Row, Stage, State, after, assumed, changes_mode
+
+ClientEvent = ReplyReceived | ServiceClosing | ConnectionClosed | Wait
+
+# Rows whose answers never carry an enhanced status code (RFC 2034 4).
+_PLAIN_ANSWERS = frozenset({"greeting", "EHLO", "LHLO", "HELO"})
+_MESSAGE_ENDS = ("end of data", "BDAT LAST")
+_TRANSACTION = frozenset({State.MAIL, State.RCPT, State.BDAT, State.DATA, State.FAILED})
+_MODAL = frozenset(name for name, row in TABLE.items() if changes_mode(row))
+
+
+class ClientConnection:
+    """One connection, seen from the client.  No socket, no clock: octets and commands in, octets and events out.
+
+    `lmtp`: speak LMTP (RFC 2033) instead of SMTP.  `strict=False` relaxes the *order* of commands, for callers that
+    want to send what is out of order and see the server's answer; it never relaxes what keeps the two in step.
+    `greeted=True` is for a connection whose greeting somebody else has read.
+    """
+
+    def __init__(self, *, lmtp: bool = False, strict: bool = True, greeted: bool = False) -> None:
+        self.lmtp = lmtp
+        self.strict = strict
+        self._state = State.CONNECTED if greeted else State.GREETING
+        self._sent: State | None = None  # the sent state, as long as nothing has changed; derived, see sent_state
+        self._queue: deque[Command] = deque() if greeted else deque([Greeting()])
+        self._tickets = len(self._queue)  # given out so far; the head's is this less the queue's length
+        self._out: list[bytes] = []
+        self._reader = ReplyReader()
+        self._extensions: Extensions | None = None
+        self._accepted: list[Command] = []
+        self._final: deque[Command] | None = None  # LMTP: recipients whose final reply is due
+        self._encoder: DataEncoder | None = None  # while the lines of the message are under way
+        self._chunk_left = 0  # octets of a BDAT still to be given
+        self._utf8 = False  # the transaction under way (as sent) may use UTF-8 in its commands
+        self._eof = False
+        self._error: RemoteProtocolError | None = None
+
+    # -- what is known ------------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> State:
+        """The confirmed state: what the server has answered to."""
+        return self._state
+
+    @property
+    def sent_state(self) -> State:
+        """The state if all that is outstanding succeeds: the confirmed state folded over the queue."""
+        if self._sent is None:
+            state = self._state
+            for command in self._queue:
+                state = assumed(TABLE[command.row], state)
+            self._sent = state
+        return self._sent
+
+    @property
+    def extensions(self) -> Extensions | None:
+        """What the last EHLO or LHLO listed; None before it, after HELO, and after TLS has started."""
+        return self._extensions
+
+    @property
+    def accepted(self) -> tuple[Command, ...]:
+        """The recipients of the transaction under way that the server has accepted so far."""
+        return tuple(self._accepted)
+
+    @property
+    def outstanding(self) -> tuple[Command, ...]:
+        """The commands whose replies are due, in order."""
+        return tuple(self._queue)
+
+    @property
+    def waiting(self) -> bool:
+        """True while a reply is due."""
+        return bool(self._queue)
+
+    @property
+    def unread(self) -> int:
+        """Octets received that have not become an event yet."""
+        return self._reader.unread
+
+    @property
+    def at_boundary(self) -> bool:
+        """True if nothing is under way in either direction: interrupted here, the connection stays in step."""
+        busy = self._queue or self._out or self._chunk_left or self._state is State.TLS or self._eof or self.closed
+        return not busy and self._reader.quiet
+
+    @property
+    def closed(self) -> bool:
+        """True once the connection can serve for nothing more: said goodbye, poisoned, aborted, or at its end.
+
+        After `receive_eof` that is when `next_event` has given out all that came before it.
+        """
+        return self._state is State.CLOSED or self._error is not None
+
+    @property
+    def stage(self) -> Stage:
+        """Which deadline a wait for the next reply has."""
+        return TABLE[self._queue[0].row].stage if self._queue else Stage.COMMAND
+
+    # -- sending ------------------------------------------------------------------------------------------------------
+
+    def send(self, command: Command) -> int:
+        """Put a command into the output; returns its ticket, which the event with its reply will carry.
+
+        `LocalProtocolError`, with nothing changed, if the command may not be sent now.
+        """
+        name = command.row
+        row = TABLE[name]
+        problem = self._refuse(command, name, row)
+        if problem is not None:
+            raise LocalProtocolError(f"{name} cannot be sent now: {problem}")
+        sent = assumed(row, self.sent_state)
+        if name == "end of data":
+            assert self._encoder is not None
+            self._out.append(self._encoder.finish())
+            self._encoder = None
+        else:
+            self._out.append(command.line)
+            if name == "MAIL":
+                self._utf8 = not isinstance(command, Mail) or command.parameter("SMTPUTF8") is not None
+            elif isinstance(command, Bdat):
+                self._chunk_left = command.size
+        self._queue.append(command)
+        self._sent = sent
+        ticket = self._tickets
+        self._tickets += 1
+        return ticket
+
+    def can_send(self, command: Command) -> bool:
+        """True if `send(command)` would go through now."""
+        return self._refuse(command, command.row, TABLE[command.row]) is None
+
+    def _refuse(self, command: Command, name: str, row: Row) -> str | None:
+        """Why this command may not be sent now, or None."""
+        sent = self.sent_state
+        if self.closed or self._eof:
+            return "the connection is closed"
+        if self._chunk_left:
+            return f"{self._chunk_left} octets of the BDAT before it are still due"
+        if self._queue:
+            last = self._queue[-1].row
+            # Without strictness only what may change the meaning of the octets that follow must be waited for.
+            if last in _MODAL if not self.strict else TABLE[last].ends_group:
+                return f"the reply to {last} decides what may follow"
+        if sent not in row.states and (self.strict or sent in MODES or row.states <= MODES):
+            return f"in state {sent} (it may be sent in {', '.join(sorted(row.states))})"
+        if self.strict:
+            if name in ("EHLO", "HELO", "LHLO") and (name == "LHLO") is not self.lmtp:
+                return "LMTP begins with LHLO, SMTP with EHLO or HELO (RFC 2033 4.1)"
+            if name == "RCPT" and not self._utf8 and not command.line.isascii():
+                return "an address that is not ASCII needs SMTPUTF8 with MAIL (RFC 6531 3.4)"
+            if isinstance(command, Mail) and not command.line.isascii() and command.parameter("SMTPUTF8") is None:
+                return "an address that is not ASCII needs SMTPUTF8 (RFC 6531 3.4)"
+        return None
+
+    def send_body(self, chunk: bytes) -> None:
+        """Send octets of the message: after DATA's 354 with line ends normalised and dots stuffed, after a BDAT as
+        they are, counted.
+
+        `LocalProtocolError` where no body is due or the chunk is longer than its BDAT said, `InvalidArgument` for a NUL
+        in DATA; nothing of the chunk was sent then.
+        """
+        if self._encoder is not None and not self.closed:
+            self._out.append(self._encoder.encode(chunk))
+        elif len(chunk) <= self._chunk_left:
+            self._out.append(chunk)
+            self._chunk_left -= len(chunk)
+        elif self._chunk_left:
+            raise LocalProtocolError(f"{len(chunk)} octets of body where the BDAT has {self._chunk_left} left")
+        else:
+            raise LocalProtocolError(f"no body may be sent in state {self._state}")
+
+    def send_raw(self, octets: bytes) -> None:
+        """Send octets that the machine does not look at, for callers that write by hand; `expect` their reply.
+
+        Only with ``strict=False``: nothing guards what is sent here.
+        """
+        if self.strict or self.closed:
+            raise LocalProtocolError("raw octets are for an open connection with strict=False")
+        self._out.append(octets)
+
+    def expect(self) -> int:
+        """Expect a reply to something that was sent by hand; returns its ticket."""
+        if self.strict or self.closed:
+            raise LocalProtocolError("a reply out of order is for an open connection with strict=False")
+        if self._state is State.DATA:
+            self._encoder = None  # the caller wrote the message and its end
+            command: Command = EndOfData()
+        elif self._state is State.AUTH:
+            command = AuthResponse(b"")
+        else:
+            command = Raw(b"")
+        self._queue.append(command)
+        self._sent = None
+        self._tickets += 1
+        return self._tickets - 1
+
+    def data_to_send(self) -> list[bytes]:
+        """All that is to be written, as chunks in order; each is given out once."""
+        out, self._out = self._out, []
+        return out
+
+    # -- receiving ----------------------------------------------------------------------------------------------------
+
+    def receive_data(self, octets: bytes) -> None:
+        """Take in what has arrived, in pieces of any size."""
+        self._reader.feed(octets)
+
+    def receive_eof(self) -> None:
+        """The peer will send nothing more."""
+        self._eof = True
+
+    def next_event(self) -> ClientEvent:
+        """What happened next; `NEED_DATA` or `PAUSED` if nothing did.
+
+        `RemoteProtocolError` if the peer broke the framing or answered what cannot be an answer: from then on every
+        call raises it, and nothing may be sent.
+        """
+        if self._error is not None:
+            raise self._error
+        if self._state is State.TLS:
+            if not self._reader.quiet:
+                # RFC 3207 6 and CVE-2011-0411: octets sent in the clear that would be taken for the secured server's.
+                self._poison("octets after the reply to STARTTLS, before the TLS handshake: an injection")
+            return PAUSED
+        try:
+            reply = self._reader.next_reply()
+        except RemoteProtocolError as error:
+            self._error = error
+            raise
+        if reply is None:
+            if not self._eof:
+                return NEED_DATA
+            clean = not self._queue and self._reader.quiet and self._encoder is None
+            self._state = State.CLOSED
+            return ConnectionClosed(clean)
+        if not self._queue:
+            return self._unasked(reply)
+        return self._answer(reply, self._queue[0])
+
+    def _answer(self, reply: Reply, command: Command) -> ReplyReceived:
+        """The reply to the head of the queue: move the state, and the head away if that was its last reply."""
+        name = command.row
+        row = TABLE[name]
+        ticket = self._tickets - len(self._queue)
+        before = self._state
+        state = after(row, before, reply.code)
+        if state is None:
+            self._poison(f"{reply.code} is no answer to {name}", reply)
+        if self._chunk_left and len(self._queue) == 1:
+            # The chunk that is answered is not out yet.
+            return self._early(reply, command, ticket)
+        recipient = None
+        if self.lmtp and name in _MESSAGE_ENDS and self._accepted and state is not State.CLOSED:
+            # RFC 2033 4.2: one reply for each accepted recipient, in their order; the last one ends the transaction.
+            if self._final is None:
+                self._final = deque(self._accepted)
+            recipient = self._final.popleft()
+            if self._final:
+                return ReplyReceived(reply, command, ticket, recipient)
+            self._final = None
+        self._queue.popleft()
+        self._state = state
+        if state is not assumed(row, before):
+            self._sent = None
+        if name == "RCPT":
+            if reply.code // 100 == 2:
+                self._accepted.append(command)
+        elif name in _PLAIN_ANSWERS:
+            without_enhanced_status(reply)
+            if reply.code // 100 == 2 and name != "greeting":
+                self._extensions = Extensions.from_reply(reply) if name != "HELO" else None
+        elif state is State.DATA:
+            if self.lmtp and not self._accepted:
+                # RFC 2033 4.2 wants a 503; how many replies will follow the end of the data nobody can tell.
+                self._poison("a message is asked for although no recipient was accepted", reply)
+            self._encoder = DataEncoder()
+        if state not in _TRANSACTION:
+            self._accepted = []
+        return ReplyReceived(reply, command, ticket, recipient)
+
+    def _unasked(self, reply: Reply) -> ReplyReceived | ServiceClosing:
+        """A reply that no command in the queue is there for."""
+        if self._encoder is not None:
+            return self._early(reply, EndOfData(), self._tickets)
+        if reply.code == 421:
+            self._state = State.CLOSED
+            return ServiceClosing(reply)
+        self._poison(f"a reply that no command asked for: {reply}", reply)
+
+    def _early(self, reply: Reply, command: Command, ticket: int) -> ReplyReceived:
+        """A reply to the message before it is out.
+
+        A refusal is taken for what it says, and the connection is closed: the server may go on reading what it has
+        refused, or may take it for commands.  Anything else claims to have what was not sent.
+        """
+        if reply.code // 100 in (2, 3):
+            self._poison(f"{reply.code} before the message was sent", reply)
+        self._state = State.CLOSED
+        return ReplyReceived(reply, command, ticket, None, True)
+
+    def _poison(self, message: str, reply: Reply | None = None) -> NoReturn:
+        self._error = RemoteProtocolError(message, reply)
+        raise self._error
+
+    # -- from outside -------------------------------------------------------------------------------------------------
+
+    def tls_established(self) -> None:
+        """The TLS handshake is done: forget everything that was learnt before it (RFC 3207 4.2).
+
+        `LocalProtocolError` where none was due; `RemoteProtocolError` if octets had been injected before it.
+        """
+        if self._state is not State.TLS:
+            raise LocalProtocolError(f"no TLS handshake is due in state {self._state}")
+        self.next_event()  # raises if anything is in the buffer
+        self._state = State.CONNECTED
+        self._sent = None
+        self._extensions = None
+
+    def abort(self) -> None:
+        """I/O has failed or was cancelled: nobody can tell any more what was read or written.  Never raises."""
+        self._state = State.CLOSED
+        self._eof = True
+        self._sent = None
+        self._encoder = None
+        self._chunk_left = 0
+        self._out = []
+        self._reader.clear()

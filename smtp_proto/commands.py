@@ -1,0 +1,363 @@
+"""Commands: one immutable class each, validated when built, encoded once, parsed again by the server.
+
+The client builds a command from arguments, and `line` is what goes on the wire.  The server makes the same objects from
+lines with `parse_command`, in `smtp_proto.parsing`; `line` is then what came.  Equality looks at the arguments, so a
+command that was sent equals the one that is received.
+
+Verbs are written in the letter case of the newest standard library (``mail from:<a@b> size=14``): servers take any
+case (RFC 5321 2.4), and a client that switches over from `smtplib` finds the same octets in its packet dumps.
+
+Some classes are not verbs but what a reply can answer to all the same: `Greeting`, `AuthResponse`, `EndOfData`.
+`row` names the line of the table in `smtp_proto.states` that says when a command may be sent and what follows.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterable
+from typing import ClassVar
+
+from .errors import InvalidArgument
+from .grammar import CONTROL_BYTES, CRLF, DOMAIN, ESMTP_PARAMETER, MAX_COMMAND_LENGTH, PATH, SASL_MECHANISM, clean_text
+from .records import Record, set_field
+
+
+class Command(Record):
+    """Base class.  `line`: the octets on the wire, CRLF included; empty for what is no line."""
+
+    __slots__ = ("line",)
+    line: bytes
+    verb: ClassVar[str] = ""
+
+    @property
+    def row(self) -> str:
+        """The name of this command's row in `smtp_proto.states.TABLE`."""
+        return self.verb
+
+    @property
+    def shown(self) -> str:
+        """The line for people: no line end, and no secret."""
+        return self.line[:-2].decode("utf-8", "backslashreplace")
+
+
+class _Domain(Command):
+    """A command whose argument is the client's name (RFC 5321 4.1.1.1)."""
+
+    __slots__ = ("domain",)
+    fields = ("domain",)
+    domain: str
+
+    def __init__(self, domain: str) -> None:
+        octets = clean_text("domain", domain)
+        if not DOMAIN.fullmatch(domain):
+            raise InvalidArgument("domain", f"{domain!r} is not one word")
+        set_field(self, "domain", domain)
+        set_field(self, "line", b"%b %b\r\n" % (self.verb.lower().encode(), octets))
+
+
+class Ehlo(_Domain):
+    """EHLO (RFC 5321 4.1.1.1): introduces the client and asks for the extensions."""
+
+    __slots__ = ()
+    verb = "EHLO"
+
+
+class Helo(_Domain):
+    """HELO (RFC 5321 4.1.1.1): introduces the client to a server without extensions."""
+
+    __slots__ = ()
+    verb = "HELO"
+
+
+class Lhlo(_Domain):
+    """LHLO (RFC 2033 4.1): LMTP's EHLO."""
+
+    __slots__ = ()
+    verb = "LHLO"
+
+
+class _Envelope(Command):
+    """MAIL or RCPT: a path and the parameters that extensions define."""
+
+    __slots__ = ("parameters", "path")
+    fields = ("path", "parameters")
+    path: str
+    parameters: tuple[str, ...]
+    _keyword: ClassVar[bytes]
+    _argument: ClassVar[str]
+
+    def __init__(self, path: str, parameters: Iterable[str] = ()) -> None:
+        octets = clean_text(self._argument, path)
+        if not PATH.fullmatch(path):
+            raise InvalidArgument(
+                self._argument, f'{path!r} has white space, "<", ">" or a quotation mark outside a quoted local part'
+            )
+        parameters = tuple(parameters)
+        line = b"%b:<%b>" % (self._keyword, octets)
+        for parameter in parameters:
+            if not ESMTP_PARAMETER.fullmatch(parameter):
+                raise InvalidArgument("parameter", f"{parameter!r} is not of the form keyword or keyword=value")
+            line += b" " + clean_text("parameter", parameter)
+        set_field(self, "path", path)
+        set_field(self, "parameters", parameters)
+        set_field(self, "line", line + CRLF)
+
+    def parameter(self, keyword: str) -> str | None:
+        """The value of a parameter: "" where it has none, None where it was not given."""
+        for parameter in self.parameters:
+            name, _, value = parameter.partition("=")
+            if name.upper() == keyword:
+                return value
+        return None
+
+
+class Mail(_Envelope):
+    """MAIL (RFC 5321 4.1.1.2): begins a mail transaction; `path` is the reverse-path, "" for the null one."""
+
+    __slots__ = ()
+    verb = "MAIL"
+    _keyword = b"mail from"
+    _argument = "reverse-path"
+
+
+class Rcpt(_Envelope):
+    """RCPT (RFC 5321 4.1.1.3): one recipient; `path` is the forward-path."""
+
+    __slots__ = ()
+    verb = "RCPT"
+    _keyword = b"rcpt to"
+    _argument = "forward-path"
+
+    def __init__(self, path: str, parameters: Iterable[str] = ()) -> None:
+        if not path:
+            raise InvalidArgument("forward-path", "a recipient's path is never empty")
+        super().__init__(path, parameters)
+
+
+class _Bare(Command):
+    """A command without arguments."""
+
+    __slots__ = ()
+    _line: ClassVar[bytes] = b""
+
+    def __init__(self) -> None:
+        set_field(self, "line", self._line)
+
+
+class Data(_Bare):
+    """DATA (RFC 5321 4.1.1.4): asks to send the message; a 354 means go on."""
+
+    __slots__ = ()
+    verb = "DATA"
+    _line = b"data\r\n"
+
+
+class Rset(_Bare):
+    """RSET (RFC 5321 4.1.1.5): ends the mail transaction under way."""
+
+    __slots__ = ()
+    verb = "RSET"
+    _line = b"rset\r\n"
+
+
+class Quit(_Bare):
+    """QUIT (RFC 5321 4.1.1.10): the last command; the server answers and closes."""
+
+    __slots__ = ()
+    verb = "QUIT"
+    _line = b"quit\r\n"
+
+
+class StartTLS(_Bare):
+    """STARTTLS (RFC 3207 4): after its 220 a TLS handshake follows."""
+
+    __slots__ = ()
+    verb = "STARTTLS"
+    _line = b"STARTTLS\r\n"
+
+
+class _Text(Command):
+    """A command with free text behind the verb."""
+
+    __slots__ = ("text",)
+    fields = ("text",)
+    text: str
+    _required: ClassVar[bool] = False
+
+    def __init__(self, text: str = "") -> None:
+        octets = clean_text(f"{self.verb} argument", text)
+        if self._required and not text:
+            raise InvalidArgument(f"{self.verb} argument", "must not be empty")
+        set_field(self, "text", text)
+        set_field(self, "line", self.verb.lower().encode() + (b" " + octets if text else b"") + CRLF)
+
+
+class Noop(_Text):
+    """NOOP (RFC 5321 4.1.1.9): asks for a 250 and nothing else."""
+
+    __slots__ = ()
+    verb = "NOOP"
+
+
+class Help(_Text):
+    """HELP (RFC 5321 4.1.1.8)."""
+
+    __slots__ = ()
+    verb = "HELP"
+
+
+class Vrfy(_Text):
+    """VRFY (RFC 5321 4.1.1.6): is this a user or mailbox?"""
+
+    __slots__ = ()
+    verb = "VRFY"
+    _required = True
+
+
+class Expn(_Text):
+    """EXPN (RFC 5321 4.1.1.7): who is on this mailing list?"""
+
+    __slots__ = ()
+    verb = "EXPN"
+    _required = True
+
+
+class Bdat(Command):
+    """BDAT (RFC 3030 2): announces `size` octets of message that follow at once, and with `last`, its end."""
+
+    __slots__ = ("last", "size")
+    fields = ("size", "last")
+    verb = "BDAT"
+    size: int
+    last: bool
+
+    def __init__(self, size: int, last: bool = False) -> None:
+        if not 0 <= size < 10**20:
+            raise InvalidArgument("chunk-size", f"{size} is no number of octets")
+        set_field(self, "size", size)
+        set_field(self, "last", last)
+        set_field(self, "line", b"BDAT %d LAST\r\n" % size if last else b"BDAT %d\r\n" % size)
+
+    @property
+    def row(self) -> str:
+        return "BDAT LAST" if self.last else "BDAT"
+
+
+def _base64_line(octets: bytes) -> bytes:
+    # RFC 4954 4: an empty response is sent as "=", for an empty argument would be none at all.
+    return b64encode(octets) or b"="
+
+
+class Auth(Command):
+    """AUTH (RFC 4954 4): begins an exchange of `mechanism`, with its initial response if it has one.
+
+    `initial_response` is in the clear here and base64 on the wire; it never appears in `repr` or in `shown`.
+    """
+
+    __slots__ = ("initial_response", "mechanism")
+    fields = ("mechanism", "initial_response")
+    verb = "AUTH"
+    mechanism: str
+    initial_response: bytes | None
+
+    def __init__(self, mechanism: str, initial_response: bytes | None = None) -> None:
+        if not SASL_MECHANISM.fullmatch(mechanism):
+            raise InvalidArgument("mechanism", f"{mechanism!r} is not the name of a SASL mechanism (RFC 4422 3.1)")
+        set_field(self, "mechanism", mechanism.upper())
+        set_field(self, "initial_response", initial_response)
+        line = b"AUTH " + mechanism.upper().encode()
+        if initial_response is not None:
+            line += b" " + b64encode(initial_response) if initial_response else b" ="
+        set_field(self, "line", line + CRLF)
+
+    @property
+    def shown(self) -> str:
+        return f"AUTH {self.mechanism}" + (" ***" if self.initial_response is not None else "")
+
+    def __repr__(self) -> str:
+        return f"Auth({self.shown[5:]!r})"
+
+
+class AuthResponse(Command):
+    """The answer to a 334 (RFC 4954 4): a SASL response, or with None the "*" that cancels the exchange.
+
+    Like the initial response of `Auth`, `octets` never appear in `repr` or `shown`.
+    """
+
+    __slots__ = ("octets",)
+    fields = ("octets",)
+    verb = "AUTH response"
+    octets: bytes | None
+
+    def __init__(self, octets: bytes | None) -> None:
+        set_field(self, "octets", octets)
+        # Unlike an initial response, an empty one is an empty line (RFC 4954 4).
+        set_field(self, "line", b"*\r\n" if octets is None else b64encode(octets) + CRLF)
+
+    @property
+    def shown(self) -> str:
+        return "*" if self.octets is None else "***"
+
+    def __repr__(self) -> str:
+        return f"AuthResponse({self.shown!r})"
+
+
+class Greeting(_Bare):
+    """Not sent: what the server's first reply, its greeting (RFC 5321 3.1), is matched to."""
+
+    __slots__ = ()
+    verb = "greeting"
+
+    @property
+    def shown(self) -> str:
+        return ""
+
+
+class EndOfData(_Bare):
+    """The end of the message after DATA (RFC 5321 4.1.1.4): CRLF "." CRLF, which the body encoder writes."""
+
+    __slots__ = ()
+    verb = "end of data"
+
+    @property
+    def shown(self) -> str:
+        return "."
+
+
+class Raw(Command):
+    """Any other line: a verb that has no class here, or a line that a person wrote, kept as it is.
+
+    `row` names the row of the table whose transitions a reply to the line brings about; a line that begins with a verb
+    that is known has that verb's, so that the connection follows what a person does by hand.
+    """
+
+    __slots__ = ("_row", "text")
+    fields = ("text", "row")
+    text: bytes
+    _row: str
+
+    def __init__(self, text: bytes, row: str = "other") -> None:
+        if CONTROL_BYTES.search(text):
+            raise InvalidArgument("command", f"prohibited control characters in {text!r}")
+        if len(text) > MAX_COMMAND_LENGTH:
+            raise InvalidArgument("command", f"{len(text)} octets are more than any command line holds")
+        set_field(self, "text", text)
+        set_field(self, "_row", row)
+        set_field(self, "line", text + CRLF)
+
+    @property
+    def row(self) -> str:
+        return self._row
+
+    @property
+    def shown(self) -> str:
+        words = self.text.split(None, 2)
+        if words and words[0].upper() == b"AUTH" and len(words) > 1:
+            # Whatever follows the mechanism may be a password, however badly the line is put together.
+            return f"AUTH {words[1].decode('utf-8', 'backslashreplace')} ***" if len(words) > 2 else "AUTH ***"
+        if self._row == "AUTH response":
+            return "***"
+        return super().shown
+
+    def __repr__(self) -> str:
+        return f"Raw({self.shown!r})"

@@ -1,0 +1,132 @@
+"""Effects: what a conversation asks its driver to do.
+
+A conversation (a *flow*) is a generator.  It yields effects and is sent their results, so that it can be written once and
+run by any driver: with blocking sockets, under any event loop, or over scripted octets in a test.  Each effect is typed
+by what it gives back: in ``octets = yield from Receive(stage)`` a type checker knows that these are `bytes`.
+
+A driver is a loop of ten lines: perform the effect, send the result in, and throw in *every* exception that performing
+it raised.  When an exception leaves the flow and the connection is not `at_boundary`, the driver closes the transport
+with nothing that can wait; the flow cannot do it any more, for it cannot yield.
+
+What transports must make of it stands with each effect.  All failures of the network are `OSError` (`TimeoutError` for
+a deadline); nothing else is taken for one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar
+
+from .states import Stage
+
+if TYPE_CHECKING:
+    import ssl
+
+R = TypeVar("R")
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+class Effect(Generic[R]):
+    """Something to be done that gives back an `R`."""
+
+    __slots__ = ()
+
+    def __iter__(self) -> Generator[Effect[R], R, R]:
+        return (yield self)
+
+
+#: A conversation that returns a `T`.
+Flow = Generator[Effect[Any], Any, T]
+
+
+class Connect(Effect[None]):
+    """Connect the transport.  Deadline: `Stage.CONNECT`."""
+
+    __slots__ = ("host", "port")
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host = host
+        self.port = port
+
+
+class Sent(NamedTuple):
+    """What became of a `Send`: octets that arrived meanwhile (None: nothing, b"": the end), and chunks still unsent."""
+
+    received: bytes | None
+    unsent: list[bytes]
+
+
+class Send(Effect[Sent]):
+    """Write the chunks, in order; return when all is written *or* octets have arrived.
+
+    Looking at what arrives while writing is how an early refusal is seen, and why two full buffers do not deadlock.  The
+    deadline (that of `stage`) is on progress: it starts again whenever an octet could be written.  With `listen=False`
+    nothing is read: for a server, whose input may be a flood and can wait.
+    """
+
+    __slots__ = ("chunks", "listen", "stage")
+
+    def __init__(self, chunks: list[bytes], stage: Stage, listen: bool = True) -> None:
+        self.chunks = chunks
+        self.stage = stage
+        self.listen = listen
+
+
+class Receive(Effect[bytes]):
+    """Wait for octets; b"" is the end of what the peer sends.
+
+    The deadline is for all that is waited for, not for each read: with `again`, the one of the `Receive` before it runs
+    on, so that a peer that drips gains nothing.
+    """
+
+    __slots__ = ("again", "stage")
+
+    def __init__(self, stage: Stage, again: bool = False) -> None:
+        self.stage = stage
+        self.again = again
+
+
+class Poll(Effect["bytes | None"]):
+    """What has arrived by now, without waiting: None for nothing, b"" for the end."""
+
+    __slots__ = ()
+
+
+class StartTLS(Effect[None]):
+    """Do the TLS handshake and go on encrypted.  Deadline: `Stage.TLS`, for the whole handshake."""
+
+    __slots__ = ("context", "server_hostname", "server_side")
+
+    def __init__(self, context: ssl.SSLContext, server_hostname: str | None = None, server_side: bool = False) -> None:
+        self.context = context
+        self.server_hostname = server_hostname
+        self.server_side = server_side
+
+
+class Pull(Effect["bytes | None"]):
+    """The next chunk of a streamed body; None at its end."""
+
+    __slots__ = ("chunks",)
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self.chunks = chunks
+
+
+class Call(Effect[R]):
+    """Call a function of the application; where the driver is asynchronous, await what it gives if that is awaitable.
+
+    This is how a public method that was overridden or patched keeps being used, and how a server asks its handler.
+    """
+
+    __slots__ = ("arguments", "function")
+
+    def __init__(self, function: Callable[..., R], *arguments: Any) -> None:
+        self.function = function
+        self.arguments = arguments
+
+
+class Close(Effect[None]):
+    """Close the transport.  Never fails."""
+
+    __slots__ = ()

@@ -1,0 +1,103 @@
+"""What became of a mail transaction: every answer, and how far it came."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+
+from .commands import Command, Rcpt
+from .replies import Reply
+
+
+class Phase(Enum):
+    """How far a transaction came: the last thing that was begun."""
+
+    MAIL = "mail"  # the sender was announced
+    RCPT = "rcpt"  # the recipients were
+    DATA = "data"  # the message was announced
+    BODY = "body"  # octets of the message were sent
+    SENT = "sent"  # the end of the message was sent: from here on the server may have it
+    DONE = "done"  # ... and the server has answered
+
+
+class RecipientOutcome:
+    """One recipient: `reply`, the answer to its RCPT (None if there was none), and in LMTP `final`, the answer for it to
+    the end of the message."""
+
+    __slots__ = ("command", "final", "reply")
+
+    def __init__(self, command: Rcpt) -> None:
+        self.command = command
+        self.reply: Reply | None = None
+        self.final: Reply | None = None
+
+    @property
+    def accepted(self) -> bool:
+        """True if RCPT was accepted."""
+        return self.reply is not None and self.reply.accepted
+
+    @property
+    def refusal(self) -> Reply | None:
+        """The reply that refused this recipient, at RCPT or (LMTP) at the end."""
+        for reply in (self.reply, self.final):
+            if reply is not None and not reply.accepted:
+                return reply
+        return None
+
+    def __repr__(self) -> str:
+        return f"RecipientOutcome({self.command.path!r}, reply={self.reply}, final={self.final})"
+
+
+class Outcome:
+    """The outcome of a mail transaction.
+
+    `mail`, `data`, `final`: the replies to MAIL, to DATA and to the end of the message (SMTP: one for all; LMTP: the
+    last one; each recipient's stands with it), None where there was none.  `recipients`: one entry for each RCPT, in
+    order.  `phase`: how far it came.
+    """
+
+    __slots__ = ("data", "final", "mail", "phase", "recipients")
+
+    def __init__(self, recipients: Iterable[Rcpt]) -> None:
+        self.phase = Phase.MAIL
+        self.mail: Reply | None = None
+        self.recipients = [RecipientOutcome(command) for command in recipients]
+        self.data: Reply | None = None
+        self.final: Reply | None = None
+
+    @property
+    def delivered(self) -> bool:
+        """True if the server took the message, for one recipient at least."""
+        if self.phase is not Phase.DONE:
+            return False
+        finals = [recipient.final for recipient in self.recipients if recipient.final is not None]
+        return any(final.accepted for final in finals or [self.final] if final is not None)
+
+    @property
+    def may_be_delivered(self) -> bool:
+        """True if the message was sent to its end and the answer is missing: the server may have it (RFC 1047)."""
+        return self.phase is Phase.SENT
+
+    @property
+    def accepted(self) -> list[RecipientOutcome]:
+        """The recipients whose RCPT was accepted."""
+        return [recipient for recipient in self.recipients if recipient.accepted]
+
+    @property
+    def refusal(self) -> Reply | None:
+        """The reply that ended the transaction for all recipients, if one did; not that of a single recipient."""
+        for reply in (self.mail, self.data, self.final):
+            if reply is not None and reply.severity != 2 and not (reply is self.data and reply.severity == 3):
+                return reply
+        return None
+
+    def __repr__(self) -> str:
+        return (
+            f"Outcome(phase={self.phase.name}, mail={self.mail}, recipients={self.recipients}, data={self.data}, "
+            f"final={self.final})"
+        )
+
+
+def of_recipient(command: Command | None, recipients: Iterable[RecipientOutcome]) -> RecipientOutcome | None:
+    """The entry that belongs to the very RCPT `command` (identity, for one address may stand twice)."""
+    return next((recipient for recipient in recipients if recipient.command is command), None)

@@ -1,0 +1,163 @@
+"""Lines to commands: the server's strict reading, and the reading of a line that a person wrote to the client.
+
+`parse_command` is for the server: it makes the classes of `smtp_proto.commands` and knows the right refusal for a line
+that is none.  `written_command` is for clients whose callers write lines by hand (`putcmd`, `docmd`): the line goes out
+as it is, and only as much is understood as the connection needs to stay in step with the answer.
+"""
+
+from __future__ import annotations
+
+import binascii
+from base64 import b64decode
+from collections.abc import Callable
+
+from .commands import (
+    Auth,
+    AuthResponse,
+    Bdat,
+    Command,
+    Data,
+    Ehlo,
+    Expn,
+    Helo,
+    Help,
+    Lhlo,
+    Mail,
+    Noop,
+    Quit,
+    Raw,
+    Rcpt,
+    Rset,
+    StartTLS,
+    Vrfy,
+)
+from .errors import InvalidArgument, ProtocolError
+from .grammar import BRACKETED_PATH, CONTROL_BYTES
+from .records import set_field
+from .replies import Reply
+from .states import TABLE
+
+
+class CommandSyntaxError(ProtocolError):
+    """A line that is no command; `hint` is the reply to give, `size` the octets that a refused BDAT brings along."""
+
+    def __init__(self, hint: Reply) -> None:
+        super().__init__(str(hint))
+        self.hint = hint
+
+
+def _syntax(text: str) -> CommandSyntaxError:
+    # RFC 5321 4.2.4: 501 for a known verb with arguments that are wrong.
+    return CommandSyntaxError(Reply(501, f"5.5.4 {text}"))
+
+
+def _nothing(make: Callable[[], Command]) -> Callable[[str], Command]:
+    def parse(arguments: str) -> Command:
+        if arguments:
+            raise _syntax(f"{make().verb} takes no arguments")
+        return make()
+
+    return parse
+
+
+def _text(make: Callable[[str], Command]) -> Callable[[str], Command]:
+    return make
+
+
+def _path(make: Callable[[str, list[str]], Command], keyword: str) -> Callable[[str], Command]:
+    def parse(arguments: str) -> Command:
+        # A space behind the colon is outside the grammar, and common.
+        head, colon, rest = arguments.partition(":")
+        match = BRACKETED_PATH.fullmatch(rest.strip(" ")) if colon and head.upper() == keyword else None
+        if match is None:
+            raise _syntax(f"Syntax: {keyword}:<address> [parameters]")
+        return make(match[1], (match[2] or "").split())
+
+    return parse
+
+
+def _bdat(arguments: str) -> Command:
+    words = arguments.split()
+    size_is_number = bool(words) and words[0].isascii() and words[0].isdigit() and len(words[0]) <= 20
+    if not size_is_number or len(words) > 2 or (len(words) == 2 and words[1].upper() != "LAST"):
+        # Nobody knows now how many octets follow, and read as commands they would be an attack: so the hint is a 521,
+        # after which the connection is closed.
+        raise CommandSyntaxError(Reply(521, "5.5.4 Syntax: BDAT size [LAST]; closing, for the message cannot be told"))
+    return Bdat(int(words[0]), last=len(words) == 2)
+
+
+def _base64(text: str) -> bytes:
+    try:
+        return b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise CommandSyntaxError(Reply(501, "5.5.2 Cannot decode the base64 of the response")) from None
+
+
+def _auth(arguments: str) -> Command:
+    words = arguments.split(" ")
+    if len(words) == 1:
+        return Auth(words[0])
+    if len(words) == 2:
+        return Auth(words[0], b"" if words[1] == "=" else _base64(words[1]))
+    raise _syntax("Syntax: AUTH mechanism [initial-response]")
+
+
+_PARSERS: dict[str, Callable[[str], Command]] = {
+    "EHLO": _text(Ehlo),
+    "HELO": _text(Helo),
+    "LHLO": _text(Lhlo),
+    "MAIL": _path(Mail, "FROM"),
+    "RCPT": _path(Rcpt, "TO"),
+    "DATA": _nothing(Data),
+    "BDAT": _bdat,
+    "RSET": _nothing(Rset),
+    "NOOP": _text(Noop),
+    "HELP": _text(Help),
+    "VRFY": _text(Vrfy),
+    "EXPN": _text(Expn),
+    "STARTTLS": _nothing(StartTLS),
+    "AUTH": _auth,
+    "QUIT": _nothing(Quit),
+}
+
+
+def parse_command(line: bytes) -> Command:
+    """The command in `line` (without its line end); `CommandSyntaxError` with the reply to give if it is none."""
+    octets = line.rstrip(b" \t")
+    if CONTROL_BYTES.search(octets):
+        raise CommandSyntaxError(Reply(500, "5.5.2 Control characters in the command"))
+    try:
+        text = octets.decode("utf-8")
+    except UnicodeDecodeError:
+        raise CommandSyntaxError(Reply(500, "5.5.2 The command is not UTF-8")) from None
+    verb, _, arguments = text.partition(" ")
+    parse = _PARSERS.get(verb.upper())
+    if parse is None:
+        command: Command = Raw(octets)
+    else:
+        try:
+            command = parse(arguments.strip(" "))
+        except InvalidArgument as error:
+            raise _syntax(str(error)) from None
+    set_field(command, "line", line + b"\r\n")
+    return command
+
+
+def parse_auth_response(line: bytes) -> AuthResponse:
+    """A client's answer to a 334 (RFC 4954 4), "*" included; `CommandSyntaxError` if it is not base64."""
+    return AuthResponse(None if line == b"*" else _base64(line.decode("latin-1")))
+
+
+def written_command(line: bytes) -> Command:
+    """The command that a person wrote as `line`, for a client to send as it is; `InvalidArgument` if it must not be.
+
+    The verb decides what the answer does to the connection, however wrong the rest of the line may be: the server may
+    answer 354 to a "DATA please".  Only BDAT must be right, for its number says how much of what follows is no command.
+    """
+    verb = line.split(None, 1)[0].decode("latin-1").upper() if line.strip() else ""
+    if verb == "BDAT":
+        try:
+            return parse_command(line)
+        except CommandSyntaxError as error:
+            raise InvalidArgument("BDAT", error.hint.text) from None
+    return Raw(line, verb if verb in TABLE else "other")

@@ -1,0 +1,185 @@
+"""Replies: what a server says, as a value, and how it is read off the wire and written to it (RFC 5321 4.2).
+
+A reply is a code and one or more lines of text.  The octets are kept as they came: real servers send 8-bit text, NULs
+and stray CRs, and decoding is for show only.  What is *not* tolerated is what makes it uncertain where a reply ends or
+what it says: a line that does not begin with three digits and then SP, "-" or its end; lines of one reply with
+different codes; anything beyond the limits below.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterable
+
+from .buffer import ReceiveBuffer
+from .errors import InvalidArgument, LimitExceeded, RemoteProtocolError
+from .grammar import CRLF, EnhancedStatus, enhanced_status
+from .records import Record, set_field
+
+# Line, octets with its end.  RFC 5321 4.5.3.1.5 asks for 512; sixteen times that is what the standard library takes.
+MAX_REPLY_LINE = 8192
+# Lines of one reply.  HELP and EXPN are the long ones; an EHLO of 12 kB has some hundred lines.
+MAX_REPLY_LINES = 2048
+# Octets of one reply, so that the two bounds above do not multiply to 16 MiB.
+MAX_REPLY_SIZE = 131072
+
+SEPARATORS = (b" ", b"-")
+LINE_ENDS = (b"\r\n", b"\n")
+
+_UNREAD = EnhancedStatus(0, 0, 0)
+
+
+class Reply(Record):
+    """One reply: `code`, and `lines`, the text of each line without code, separator and line end.
+
+    `Reply(250, "2.0.0 ok")` builds one to send; text with line feeds becomes several lines.  Two replies are equal if
+    code and lines are.  `raw` holds the octets as they came (or as they would be sent).
+    """
+
+    __slots__ = ("_enhanced", "_raw", "code", "lines")
+    fields = ("code", "lines")
+    code: int
+    lines: tuple[bytes, ...]
+    _raw: bytes | None
+    _enhanced: EnhancedStatus | None
+
+    def __init__(self, code: int, lines: str | bytes | Iterable[bytes] = b"") -> None:
+        if not 0 <= code <= 999:
+            raise InvalidArgument("code", f"{code} is not a reply code of three digits")
+        if isinstance(lines, str):
+            lines = lines.encode("utf-8", "backslashreplace")
+        if isinstance(lines, bytes):
+            lines = lines.split(b"\n")
+        set_field(self, "code", code)
+        set_field(self, "lines", tuple(lines) or (b"",))
+        set_field(self, "_raw", None)
+        set_field(self, "_enhanced", _UNREAD)
+
+    @classmethod
+    def challenge(cls, octets: bytes) -> Reply:
+        """A 334 that carries a SASL challenge (RFC 4954 4)."""
+        return cls(334, b64encode(octets))
+
+    @property
+    def severity(self) -> int:
+        """The first digit (RFC 5321 4.2.1): 2 done, 3 go on, 4 refused for now, 5 refused for good."""
+        return self.code // 100
+
+    @property
+    def accepted(self) -> bool:
+        """True for a 2xx."""
+        return self.code // 100 == 2
+
+    @property
+    def temporary(self) -> bool:
+        """True for a 4xx: the same command may succeed later."""
+        return self.code // 100 == 4
+
+    @property
+    def enhanced(self) -> EnhancedStatus | None:
+        """The enhanced status code (RFC 3463) that the first line begins with, if any.
+
+        RFC 2034 4 keeps them out of the greeting, the replies to EHLO and HELO, and 3xx; `ClientConnection` knows
+        which replies those are and never reports one there.
+        """
+        if self._enhanced is _UNREAD:
+            found = enhanced_status(self.code, self.lines[0]) if self.code // 100 != 3 else None
+            set_field(self, "_enhanced", found)
+        return self._enhanced
+
+    @property
+    def text(self) -> str:
+        """All lines as text, for people: UTF-8, with what is not UTF-8 shown as ``\\xNN``.  Never raises."""
+        return b"\n".join(self.lines).decode("utf-8", "backslashreplace")
+
+    @property
+    def raw(self) -> bytes:
+        """The octets as received; for a reply that was built here, as it is sent."""
+        return self._raw if self._raw is not None else self.encode()
+
+    def encode(self) -> bytes:
+        """The octets to send, each line ending in CRLF; `InvalidArgument` if a line would break the framing."""
+        for line in self.lines:
+            if b"\r" in line or b"\n" in line or b"\0" in line:
+                raise InvalidArgument("reply", f"CR, LF or NUL in the text {line!r}")
+        code = b"%03d" % self.code
+        *before, last = self.lines
+        # RFC 5321 4.2: "code SP text"; the SP stays when the text is empty, for receivers that cut at offset 4.
+        return b"".join([*(code + b"-" + line + CRLF for line in before), code + b" " + last + CRLF])
+
+    def __str__(self) -> str:
+        return f"{self.code:03d} {self.text}"
+
+
+def without_enhanced_status(reply: Reply) -> Reply:
+    """`reply`, whose text is known not to begin with an enhanced status code, whatever it looks like."""
+    set_field(reply, "_enhanced", None)
+    return reply
+
+
+class ReplyReader:
+    """Octets in, replies out: the client's half of the framing.
+
+    Invariant: whatever way the octets are split, the same replies come out, and no more than one reply of
+    `MAX_REPLY_SIZE` octets and what was fed on top is held.  After an error the reader must not be used again.
+    """
+
+    __slots__ = ("_code", "_lines", "_size", "buffer")
+
+    def __init__(self) -> None:
+        self.buffer = ReceiveBuffer(MAX_REPLY_LINE)
+        self._code = b""  # of the reply under way; empty between replies
+        self._lines: list[bytes] = []  # its lines so far, as they came
+        self._size = 0
+
+    def feed(self, octets: bytes) -> None:
+        self.buffer.append(octets)
+
+    @property
+    def quiet(self) -> bool:
+        """True between replies, with nothing buffered."""
+        return not self._code and not self.buffer
+
+    @property
+    def unread(self) -> int:
+        """Octets that are no part of a reply given out."""
+        return len(self.buffer) + (self._size if self._code else 0)
+
+    def clear(self) -> None:
+        self.buffer.clear()
+        self._code = b""
+        self._lines = []
+
+    def next_reply(self) -> Reply | None:
+        """The next whole reply, or None if more octets are needed; `RemoteProtocolError` if what came is none."""
+        while True:
+            line = self.buffer.next_line()
+            if line is None:
+                return None
+            code, separator = line[:3], line[3:4]
+            # Not int(): that takes "+25" and " 25".  isdigit() on bytes is ASCII only.
+            if not code.isdigit() or (separator not in SEPARATORS and line[3:] not in LINE_ENDS):
+                raise RemoteProtocolError(f"not a reply line: {line[:80]!r}")
+            if code != self._code:
+                if self._code:
+                    # RFC 5321 4.2.1: "the reply code in each of the lines MUST be the same".
+                    raise RemoteProtocolError(f"a reply that began with {self._code!r} goes on with {line[:80]!r}")
+                self._code = code
+                self._size = 0
+            self._lines.append(line)
+            self._size += len(line)
+            if self._size > MAX_REPLY_SIZE or len(self._lines) > MAX_REPLY_LINES:
+                raise LimitExceeded(f"a reply of more than {MAX_REPLY_LINES} lines or {MAX_REPLY_SIZE} octets")
+            if separator != b"-":
+                return self._finish()
+
+    def _finish(self) -> Reply:
+        raw = b"".join(self._lines)
+        # The line end is LF or CRLF: a bare LF is tolerated in replies (real servers send it), and one CR at most is
+        # taken off, for a second one is text.
+        texts = [line[4:-2] if line.endswith(b"\r\n") else line[4:-1] for line in self._lines]
+        reply = Reply(int(self._code), texts)
+        set_field(reply, "_raw", raw)
+        self._code = b""
+        self._lines = []
+        return reply

@@ -1,0 +1,362 @@
+"""The server's conversation: one flow from the greeting to the end, asking a `Handler` for each decision.
+
+Theory of operation.  `ServerConnection` gives one command at a time, in order, and says which replies are possible.  Here
+each command is judged in three steps: what the protocol forbids was rejected by the connection with a hint, what this
+server does not do (sizes, parameters, mechanisms, verbs) is answered from `Settings`, and what is left is asked of the
+handler.  Replies are written when there is nothing left to read, so that a pipelined group is answered in one segment.
+
+Memory is bounded: a message is kept up to `Settings.max_size` and read past beyond; a line up to its limit; recipients
+up to `Settings.max_recipients`.  A client that makes too many mistakes, or tries too many passwords, is told 421.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .commands import Auth, AuthResponse, Bdat, Command, Data, Ehlo, Helo, Help, Lhlo, Mail, Quit, Raw, Rcpt, Rset
+from .commands import StartTLS as StartTLSCommand
+from .effects import Call, Close, Flow, Receive, Send, StartTLS
+from .errors import LocalProtocolError, ProtocolError
+from .events import NEED_DATA, PAUSED, BodyReceived, CommandReceived, CommandRejected
+from .handler import Handler, ReceivedMessage
+from .replies import Reply
+from .sasl import SERVER_MECHANISMS, Credentials, ServerExchange, UnacceptableResponse
+from .server import ServerConnection
+from .states import Stage
+
+if TYPE_CHECKING:
+    import ssl
+
+
+class Settings(NamedTuple):
+    """What a server offers and bears."""
+
+    hostname: str = "localhost"
+    #: Octets of a message; 0 for no bound (then memory is not bounded either).
+    max_size: int = 33_554_432
+    #: RFC 5321 4.5.3.1.8 wants 100 at least.
+    max_recipients: int = 1000
+    #: Offers STARTTLS where set.
+    tls_context: ssl.SSLContext | None = None
+    #: SASL mechanisms offered, of those in `smtp_proto.sasl.SERVER_MECHANISMS`.
+    mechanisms: tuple[str, ...] = ()
+    #: Offers and takes passwords without TLS too.
+    cleartext_auth: bool = False
+    #: MAIL only after a log-in (530 before).
+    require_auth: bool = False
+    #: Rejected commands, and failed log-ins, before the client is told 421.
+    max_errors: int = 20
+    max_auth_failures: int = 3
+
+
+# MAIL's parameters and the extension each belongs to; RCPT has none here.
+_MAIL_PARAMETERS = frozenset({"SIZE", "BODY", "SMTPUTF8", "AUTH"})
+_OK = Reply(250, "2.0.0 OK")
+_FAILED = Reply(451, "4.3.0 Local error in processing")
+
+
+class ServerSession:
+    """One client's conversation.  `peer` says who it is; `tls` and `credentials` what was established with it."""
+
+    def __init__(
+        self, connection: ServerConnection, handler: Handler, settings: Settings, peer: object = None, tls: bool = False
+    ) -> None:
+        self.connection = connection
+        self.handler = handler
+        self.settings = settings
+        self.peer = peer
+        self.tls = tls
+        self.hello: Command | None = None
+        self.credentials: Credentials | None = None
+        self._mail: Mail | None = None
+        self._recipients: list[Rcpt] = []
+        self._content = bytearray()
+        self._oversize = False
+        self._exchange: ServerExchange | None = None
+        self._errors = 0
+        self._auth_failures = 0
+        self._judges: dict[type[Command], Callable[[Any], Flow[Reply]]] = {
+            Ehlo: self._on_hello,
+            Helo: self._on_hello,
+            Lhlo: self._on_hello,
+            Mail: self._on_mail,
+            Rcpt: self._on_rcpt,
+            Auth: self._on_auth,
+            AuthResponse: self._on_auth_response,
+            Quit: self._on_quit,
+        }
+
+    # -- the loop -----------------------------------------------------------------------------------------------------
+
+    def run(self) -> Flow[None]:
+        """The whole conversation, until one side closes; the transport is closed at the end.
+
+        A deadline that passes is answered with a 421 (RFC 5321 3.8); a peer that breaks the framing is hung up on.
+        """
+        connection = self.connection
+        try:
+            refusal = yield from self._ask(self.handler.connect)
+            connection.send(refusal or Reply(220, f"{self.settings.hostname} {'LMTP' if connection.lmtp else 'ESMTP'}"))
+            yield from self._talk()
+        except TimeoutError:
+            if not connection.closed:
+                connection.close_with(Reply(421, f"4.4.2 {self.settings.hostname} Timeout, closing"))
+                yield from self._last_words()
+        except (ProtocolError, OSError):
+            # Injected octets, or a connection that failed: there is nobody to tell.
+            pass
+        connection.abort()
+        yield from Close()
+
+    def _last_words(self) -> Flow[None]:
+        try:
+            yield from self._flush()
+        except OSError:
+            pass
+
+    def _talk(self) -> Flow[None]:
+        connection = self.connection
+        again = False
+        while True:
+            event = connection.next_event()
+            if event is NEED_DATA:
+                yield from self._flush()
+                octets = yield from Receive(Stage.SERVER, again)
+                again = True
+                if octets:
+                    connection.receive_data(octets)
+                else:
+                    connection.receive_eof()
+                continue
+            again = False
+            if event is PAUSED:
+                yield from self._flush()
+                yield from self._secure()
+            elif isinstance(event, CommandReceived):
+                yield from self._on_command(event.command)
+            elif isinstance(event, CommandRejected):
+                self._reject(event.hint)
+            elif isinstance(event, BodyReceived):
+                yield from self._on_body(event)
+            else:
+                yield from self._flush()
+                return
+
+    def _flush(self) -> Flow[None]:
+        unsent = self.connection.data_to_send()
+        while unsent:
+            _, unsent = yield from Send(unsent, Stage.SERVER, listen=False)
+
+    def _ask(self, function: Callable[..., Any], *arguments: object) -> Flow[Any]:
+        try:
+            return (yield from Call(function, self, *arguments))
+        except Exception as error:  # noqa: BLE001  # whatever the application raised is told to it, and the client 451
+            yield from Call(self.handler.failed, self, error)
+            return _FAILED
+
+    def _reject(self, hint: Reply) -> None:
+        self._exchange = None
+        self._errors += 1
+        if self._errors > self.settings.max_errors:
+            hint = Reply(421, f"4.7.0 {self.settings.hostname} Too many errors, closing")
+        self.connection.send(hint)
+
+    # -- commands -----------------------------------------------------------------------------------------------------
+
+    def _on_command(self, command: Command) -> Flow[None]:
+        if isinstance(command, Bdat):
+            return  # its reply is owed when its octets are in
+        judge = self._judges.get(type(command))
+        reply = (yield from judge(command)) if judge is not None else self._plain_answer(command)
+        if isinstance(command, Raw):
+            self._reject(reply)
+            return
+        if isinstance(command, Rset) or (isinstance(command, (Ehlo, Helo, Lhlo)) and reply.accepted):
+            self._forget_transaction()
+        yield from self._answer(reply)
+
+    def _answer(self, reply: Reply) -> Flow[None]:
+        """Give a reply; one of the handler's that can be no answer here is the handler's failure."""
+        try:
+            self.connection.send(reply)
+        except LocalProtocolError as error:
+            yield from Call(self.handler.failed, self, error)
+            self.connection.send(_FAILED)
+
+    def _plain_answer(self, command: Command) -> Reply:
+        """The answer to a command that nothing needs to be decided for."""
+        if isinstance(command, Data):
+            return Reply(354, "End data with <CR><LF>.<CR><LF>")
+        if isinstance(command, StartTLSCommand):
+            if self.settings.tls_context is None:
+                return Reply(502, "5.5.1 STARTTLS is not offered")
+            if self.tls:
+                return Reply(503, "5.5.1 TLS is active already")
+            return Reply(220, "2.0.0 Ready to start TLS")
+        if isinstance(command, Help):
+            return Reply(214, "2.0.0 See RFC 5321")
+        if isinstance(command, Raw):
+            # RFC 5321 4.2.4: 500 for a verb that is not known.
+            return Reply(500, "5.5.2 Command not recognised")
+        if command.row in ("VRFY", "EXPN"):
+            # RFC 5321 3.5.3: 252, for a server that will not say.
+            return Reply(252, "2.1.5 Send some mail, and it will be tried")
+        return _OK
+
+    def _on_hello(self, command: Ehlo | Helo | Lhlo) -> Flow[Reply]:
+        refusal: Reply | None = yield from self._ask(self.handler.helo, command)
+        if refusal is not None:
+            return refusal
+        self.hello = command
+        if isinstance(command, Helo):
+            return Reply(250, self.settings.hostname)
+        return Reply(250, "\n".join([self.settings.hostname, *self.offers()]))
+
+    def offers(self) -> list[str]:
+        """The lines of the EHLO reply, its first left out."""
+        settings = self.settings
+        lines = ["PIPELINING", "8BITMIME", "SMTPUTF8", "CHUNKING", "ENHANCEDSTATUSCODES"]
+        lines.append(f"SIZE {settings.max_size}" if settings.max_size else "SIZE")
+        if settings.tls_context is not None and not self.tls:
+            lines.append("STARTTLS")
+        if settings.mechanisms and (self.tls or settings.cleartext_auth):
+            lines.append("AUTH " + " ".join(settings.mechanisms))
+        return [*lines, "HELP"]
+
+    def _on_mail(self, command: Mail) -> Flow[Reply]:
+        settings = self.settings
+        if settings.require_auth and self.credentials is None:
+            return Reply(530, "5.7.0 Authentication required")
+        for parameter in command.parameters:
+            keyword, _, value = parameter.partition("=")
+            if isinstance(self.hello, Helo) or keyword.upper() not in _MAIL_PARAMETERS:
+                # RFC 5321 4.1.1.11: 555 for a parameter that is not recognised, without EHLO all of them.
+                return Reply(555, f"5.5.4 {keyword} is not recognised")
+            if keyword.upper() == "SIZE":
+                if not (value.isascii() and value.isdigit() and len(value) <= 20):
+                    return Reply(501, "5.5.4 SIZE is a number of octets")
+                if settings.max_size and int(value) > settings.max_size:
+                    return self._too_big()
+            elif keyword.upper() == "BODY" and value.upper() not in ("7BIT", "8BITMIME"):
+                return Reply(501, "5.5.4 BODY is 7BIT or 8BITMIME")
+        if not command.path.isascii() and command.parameter("SMTPUTF8") is None:
+            return Reply(553, "5.6.7 An address that is not ASCII needs SMTPUTF8")
+        refusal: Reply | None = yield from self._ask(self.handler.mail, command)
+        if refusal is None or refusal.accepted:
+            self._forget_transaction()
+            self._mail = command
+        return refusal or Reply(250, "2.1.0 Sender OK")
+
+    def _on_rcpt(self, command: Rcpt) -> Flow[Reply]:
+        assert self._mail is not None
+        if command.parameters:
+            return Reply(555, f"5.5.4 {command.parameters[0].partition('=')[0]} is not recognised")
+        if not command.path.isascii() and self._mail.parameter("SMTPUTF8") is None:
+            return Reply(553, "5.6.7 An address that is not ASCII needs SMTPUTF8")
+        if len(self._recipients) >= self.settings.max_recipients:
+            # RFC 5321 4.5.3.1.10: 452, and the client sends the rest in another transaction.
+            return Reply(452, "4.5.3 Too many recipients")
+        refusal: Reply | None = yield from self._ask(self.handler.rcpt, command)
+        if refusal is None or refusal.accepted:
+            self._recipients.append(command)
+        return refusal or Reply(250, "2.1.5 Recipient OK")
+
+    def _on_quit(self, command: Quit) -> Flow[Reply]:
+        answer: Reply | None = yield from self._ask(self.handler.quit)
+        return answer if answer is not None and answer.accepted else Reply(221, "2.0.0 Bye")
+
+    # -- the message --------------------------------------------------------------------------------------------------
+
+    def _on_body(self, event: BodyReceived) -> Flow[None]:
+        if not self._oversize:
+            self._content += event.octets
+            if self.settings.max_size and len(self._content) > self.settings.max_size:
+                self._oversize = True
+                self._content.clear()
+        if not event.finished:
+            return
+        if self.connection.expects_more:
+            self.connection.send(self._too_big() if self._oversize else Reply(250, "2.0.0 Chunk OK"))
+            return
+        answers: Reply | list[Reply] | None
+        if self._oversize:
+            answers = self._too_big()
+        else:
+            assert self._mail is not None
+            message = ReceivedMessage(self._mail, tuple(self._recipients), bytes(self._content))
+            answers = yield from self._ask(self.handler.body, message)
+        replies = self.connection.replies_owed
+        self._forget_transaction()
+        if not isinstance(answers, list):
+            answers = [answers or Reply(250, "2.0.0 Message accepted")] * replies
+        elif len(answers) != replies:
+            mismatch = LocalProtocolError(f"{len(answers)} answers for {replies} recipients")
+            yield from Call(self.handler.failed, self, mismatch)
+            answers = [_FAILED] * replies
+        for reply in answers:
+            yield from self._answer(reply)
+
+    def _too_big(self) -> Reply:
+        return Reply(552, f"5.3.4 The message is larger than {self.settings.max_size} octets")
+
+    def _forget_transaction(self) -> None:
+        self._mail = None
+        self._recipients = []
+        self._content = bytearray()
+        self._oversize = False
+
+    # -- AUTH ---------------------------------------------------------------------------------------------------------
+
+    def _on_auth(self, command: Auth) -> Flow[Reply]:
+        settings = self.settings
+        if self.credentials is not None:
+            return Reply(503, "5.5.1 Already authenticated")  # RFC 4954 4
+        if command.mechanism not in settings.mechanisms or command.mechanism not in SERVER_MECHANISMS:
+            return Reply(504, "5.5.4 Mechanism not supported")
+        if not self.tls and not settings.cleartext_auth:
+            return Reply(538, "5.7.11 Encryption required for the mechanism")
+        self._exchange = SERVER_MECHANISMS[command.mechanism]()
+        next(self._exchange)  # up to where it takes the initial response, or None
+        return (yield from self._step(command.initial_response))
+
+    def _on_auth_response(self, command: AuthResponse) -> Flow[Reply]:
+        if command.octets is None:
+            self._exchange = None
+            return Reply(501, "5.7.0 Authentication cancelled")
+        return (yield from self._step(command.octets))
+
+    def _step(self, response: bytes | None) -> Flow[Reply]:
+        assert self._exchange is not None
+        try:
+            return Reply.challenge(self._exchange.send(response))
+        except StopIteration as stop:
+            credentials: Credentials = stop.value
+        except UnacceptableResponse as error:
+            self._exchange = None
+            return self._auth_failed(Reply(501, f"5.5.2 {error}"))
+        self._exchange = None
+        refusal: Reply | None = yield from self._ask(self.handler.auth, credentials)
+        if refusal is not None and not refusal.accepted:
+            return self._auth_failed(refusal)
+        self.credentials = credentials
+        return refusal or Reply(235, "2.7.0 Authentication succeeded")
+
+    def _auth_failed(self, refusal: Reply) -> Reply:
+        self._auth_failures += 1
+        if self._auth_failures >= self.settings.max_auth_failures:
+            return Reply(421, f"4.7.0 {self.settings.hostname} Too many failed log-ins, closing")
+        return refusal
+
+    # -- TLS ----------------------------------------------------------------------------------------------------------
+
+    def _secure(self) -> Flow[None]:
+        context = self.settings.tls_context
+        assert context is not None
+        yield from StartTLS(context, None, server_side=True)
+        self.connection.tls_established()
+        # RFC 3207 4.2: "the server MUST discard any knowledge obtained from the client".
+        self.tls = True
+        self.hello = None
+        self.credentials = None
+        self._forget_transaction()

@@ -1,0 +1,243 @@
+"""The client's conversations, each written once: greeting, introduction, log-in, TLS, a mail transaction, goodbye.
+
+Theory of operation.  A `ClientSession` joins a `ClientConnection` to the effects that a driver performs.  Every method
+that talks is a flow (see `smtp_proto.effects`).  Three small flows carry all the others:
+
+* `look`, before a command that nothing is outstanding before: what has arrived unasked is seen *now*, while it cannot be
+  taken for the answer to what comes next.  A 421 there is raised as `ConnectionLost`, anything else is a
+  `RemoteProtocolError`.
+* `flush`, which writes what the connection has put out, and takes in what arrives meanwhile.
+* `reply`, which waits for the next answer.
+
+A refusal is returned, never raised.  What is raised is the end of the connection: `ConnectionLost` and
+`RemoteProtocolError`, which leave it aborted; and `LocalProtocolError`, which leaves it as it was.
+"""
+
+from __future__ import annotations
+
+import binascii
+from base64 import b64decode
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from .client import ClientConnection
+from .commands import Auth, AuthResponse, Command, Ehlo, Helo, Lhlo, Quit, Rset, StartTLS
+from .effects import Call, Close, Flow, Poll, Receive, Send
+from .effects import StartTLS as StartTLSEffect
+from .errors import ConnectionLost, RemoteProtocolError
+from .events import NEED_DATA, ConnectionClosed, ReplyReceived, ServiceClosing
+from .replies import Reply
+from .sasl import MAX_CHALLENGES, AuthenticationAborted, Mechanism
+from .states import Stage, State
+from .transcript import Observer, command_said, reply_said, tls_said
+
+if TYPE_CHECKING:
+    import ssl
+
+# Octets taken in while writing.  A thousand pipelined RCPTs are answered with some 100 kB; a server that sends without
+# end and does not read would fill the memory.
+MAX_UNREAD = 1 << 20
+
+#: How one command is sent and answered, where a caller wants its own way (see `ClientSession.authenticate`).
+Exchange = Callable[[Command], Flow[Reply]]
+
+
+class ClientSession:
+    """Conversations over one connection.  `observe`, if given, is told all that is said (`smtp_proto.transcript`)."""
+
+    def __init__(self, connection: ClientConnection, observe: Observer | None = None) -> None:
+        self.connection = connection
+        self.observe = observe
+
+    # -- the three that carry the others ------------------------------------------------------------------------------
+
+    def look(self) -> Flow[None]:
+        """See what has arrived unasked, without waiting."""
+        connection = self.connection
+        if connection.waiting:
+            return
+        try:
+            octets = yield from Poll()
+        except OSError as error:
+            connection.abort()
+            raise ConnectionLost(f"the connection failed: {error}") from error
+        if octets is not None:
+            if octets:
+                connection.receive_data(octets)
+            else:
+                connection.receive_eof()
+        event = connection.next_event()  # a reply that nobody asked for raises here
+        if isinstance(event, ServiceClosing):
+            self._said(event.reply)
+            connection.abort()
+            raise ConnectionLost(f"the server is closing the connection: {event.reply}", event.reply)
+        if isinstance(event, ConnectionClosed):
+            connection.abort()
+            raise ConnectionLost("the server has closed the connection")
+        if octets:
+            connection.abort()
+            raise RemoteProtocolError(f"octets that no command asked for: {octets[:80]!r}")
+
+    def flush(self, stage: Stage = Stage.COMMAND, *, until_heard: bool = False) -> Flow[bool]:
+        """Write what the connection has put out; False if the peer has ended or broken the connection meanwhile.
+
+        What it said before that is in the connection, and `reply` gives it out; so a failed write is not raised here.
+        With `until_heard`, for a message under way, writing also stops as soon as the peer says anything.
+        """
+        connection = self.connection
+        unsent = connection.data_to_send()
+        while unsent:
+            try:
+                received, unsent = yield from Send(unsent, stage)
+            except OSError:
+                # The peer may have said why before it hung up: what has arrived is still to be read.
+                try:
+                    received = yield from Poll()
+                except OSError:
+                    received = None
+                if received:
+                    connection.receive_data(received)
+                connection.receive_eof()
+                return False
+            if received:
+                connection.receive_data(received)
+                if unsent and until_heard:
+                    return False
+                if connection.unread > MAX_UNREAD:
+                    connection.abort()
+                    raise RemoteProtocolError(f"the server sent {MAX_UNREAD} octets without reading what it answers")
+            elif received is not None:
+                connection.receive_eof()
+                return False
+        return True
+
+    def reply(self) -> Flow[ReplyReceived]:
+        """The next answer.  `ConnectionLost` at the end, after a failed read and after a deadline; aborted then."""
+        connection = self.connection
+        again = False
+        try:
+            while True:
+                event = connection.next_event()
+                if event is not NEED_DATA:
+                    break
+                octets = yield from Receive(connection.stage, again)
+                again = True
+                if octets:
+                    connection.receive_data(octets)
+                else:
+                    connection.receive_eof()
+        except OSError as error:
+            stage = connection.stage
+            connection.abort()
+            raise ConnectionLost(f"no reply ({stage}): {error}") from error
+        if isinstance(event, ReplyReceived):
+            self._said(event.reply)
+            return event
+        connection.abort()
+        raise ConnectionLost("the server closed the connection unexpectedly, with a reply due")
+
+    def command(self, command: Command) -> Flow[Reply]:
+        """Send one command and wait for its answer."""
+        yield from self.look()
+        self.connection.send(command)
+        if self.observe is not None:
+            self.observe(command_said(command))
+        yield from self.flush(self.connection.stage)
+        return (yield from self.reply()).reply
+
+    def _said(self, reply: Reply) -> None:
+        if self.observe is not None:
+            self.observe(reply_said(reply))
+
+    # -- conversations ------------------------------------------------------------------------------------------------
+
+    def greet(self) -> Flow[Reply]:
+        """Wait for the server's greeting (RFC 5321 3.1)."""
+        return (yield from self.reply()).reply
+
+    def hello(self, domain: str) -> Flow[Reply]:
+        """Introduce the client: EHLO, and HELO where that is refused (RFC 5321 3.2); LHLO in LMTP.
+
+        Returns the last answer.  After a 421 there is no second try.
+        """
+        if self.connection.lmtp:
+            return (yield from self.command(Lhlo(domain)))
+        reply = yield from self.command(Ehlo(domain))
+        if not reply.accepted and not self.connection.closed:
+            reply = yield from self.command(Helo(domain))
+        return reply
+
+    def authenticate(
+        self, mechanism: Mechanism, *, initial_response: bool = True, exchange: Exchange | None = None
+    ) -> Flow[Reply]:
+        """One AUTH exchange (RFC 4954 4); returns its last answer, a 235 if it succeeded.
+
+        `initial_response=False` lets the server ask first.  `exchange` replaces `self.command`, for a surface whose
+        own methods are to be used.  `AuthenticationAborted` if the exchange had to be cancelled with "*": for a
+        challenge that is not base64, and after too many of them.  If the mechanism itself raises, the exchange is
+        cancelled and what it raised goes on; the session stays usable, unless the server answers "*" with a 334.
+        """
+        exchange = exchange or self.command
+        first = (yield from Call(mechanism.step, None)) if initial_response else None
+        reply = yield from exchange(Auth(mechanism.name, first))
+        challenges = 1 if first is not None else 0
+        try:
+            while reply.severity == 3:
+                challenges += 1
+                if challenges > MAX_CHALLENGES + 1:
+                    raise AuthenticationAborted("the server keeps sending challenges", reply)
+                try:
+                    challenge = b64decode(reply.lines[0].strip(), validate=True)
+                except (binascii.Error, ValueError):
+                    raise AuthenticationAborted("the challenge is not base64", reply) from None
+                response = yield from Call(mechanism.step, challenge)
+                reply = yield from exchange(AuthResponse(response or b""))
+        except Exception:
+            if self.connection.state is State.AUTH and not self.connection.closed:
+                yield from self._cancel()
+            raise
+        return reply
+
+    def _cancel(self) -> Flow[None]:
+        # RFC 4954 4: "the server MUST reject the AUTH command by sending a 501 reply".  One that asks again cannot be
+        # got out of the exchange.
+        if (yield from self.command(AuthResponse(None))).severity == 3:
+            self.connection.abort()
+
+    def start_tls(self, context: ssl.SSLContext, server_hostname: str | None = None) -> Flow[Reply]:
+        """STARTTLS (RFC 3207): ask for it, and after the 220 do the handshake.  Returns the answer.
+
+        `RemoteProtocolError` if anything arrives in the clear behind the 220; what the handshake raises goes on.  After
+        either, and after a cancellation in the middle of the handshake, the connection is aborted.  A refusal leaves it
+        usable, in the clear: whether to go on is for the caller.
+        """
+        reply = yield from self.command(StartTLS())
+        if self.connection.state is State.TLS:
+            yield from self.secure(context, server_hostname)
+        return reply
+
+    def secure(self, context: ssl.SSLContext, server_hostname: str | None = None) -> Flow[None]:
+        """The handshake that is due after STARTTLS's 220."""
+        try:
+            octets = yield from Poll()
+            if octets:
+                self.connection.receive_data(octets)
+            self.connection.next_event()  # raises if anything came behind the 220
+            yield from StartTLSEffect(context, server_hostname)
+            self.connection.tls_established()
+        except BaseException:
+            self.connection.abort()
+            raise
+        if self.observe is not None:
+            self.observe(tls_said(server_hostname))
+
+    def reset(self) -> Flow[Reply]:
+        """RSET: end the transaction under way (RFC 5321 4.1.1.5)."""
+        return (yield from self.command(Rset()))
+
+    def quit(self) -> Flow[Reply]:
+        """QUIT, and close the transport whatever the answer (RFC 5321 4.1.1.10)."""
+        reply = yield from self.command(Quit())
+        self.connection.abort()
+        yield from Close()
+        return reply

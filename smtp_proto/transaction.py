@@ -1,0 +1,248 @@
+"""A mail transaction as one flow: sender, recipients, message, and the answers, in as few flights as may be.
+
+Theory of operation.  The envelope is a list of commands: MAIL, each RCPT, and DATA.  With PIPELINING all of it goes out
+in one flight and the answers are collected; without, each is sent and answered before the next.  Both run through the
+same code and fill the same `Outcome`; going step by step only allows to stop early.  What pipelining cannot stop any
+more is corrected (RFC 2920 3.1): after a 354 that no accepted recipient stands behind, only the end of the data is sent,
+and what is left of a refused transaction is RSET.
+
+With `chunking` the message goes as one BDAT LAST (RFC 3030) after the answers to the envelope, which RFC 3030 2 wants
+collected first; no 354 has to be waited for.
+
+From the first octet of the message to the last there is no way back: an exception, a cancellation included, aborts the
+connection.  While it goes out the flow listens: a refusal that comes early ends it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from .body import LineEndEncoder
+from .commands import Bdat, Command, Data, EndOfData, Mail, Rcpt
+from .effects import Flow, Pull
+from .errors import ConnectionLost, InvalidArgument, LocalProtocolError, ProtocolError, RemoteProtocolError
+from .outcome import Outcome, Phase, of_recipient
+from .session import ClientSession
+from .states import Stage, State
+from .transcript import body_said, command_said
+
+Message = bytes | Iterable[bytes]
+
+# Octets given to the encoder and the transport at a time: below 128 KiB, above which copies fall out of the caches.
+PIECE = 65536
+
+
+def deliver(
+    session: ClientSession,
+    mail: Mail,
+    recipients: Sequence[Rcpt],
+    message: Message,
+    *,
+    pipelining: bool = False,
+    chunking: bool = False,
+) -> Flow[Outcome]:
+    """Send one message to its recipients (RFC 5321 3.3); returns the `Outcome`, refusals included.
+
+    `message`: octets with any line ends, or an iterable of chunks of them, which is pulled as they go out.  `pipelining`
+    and `chunking` say what the server offers and the caller wants; `chunking` needs the whole message for its size.
+
+    `ConnectionLost` with `outcome` if the connection ends before the last answer; `InvalidArgument`, with nothing sent,
+    for a message with a NUL (in a stream the transaction is cut off and the connection aborted).  Refusals are followed
+    by RSET, so that a transaction is never left open; if that fails, the connection is aborted and the outcome stands.
+    """
+    if isinstance(message, bytes) and b"\0" in message:
+        raise InvalidArgument("message", "a NUL in the text needs BINARYMIME")
+    if mail.parameter("SMTPUTF8") is None:
+        for command in (mail, *recipients):
+            if not command.line.isascii():
+                raise LocalProtocolError(f"{command.path!r} is not ASCII and needs SMTPUTF8 (RFC 6531 3.4)")
+    outcome = Outcome(recipients)
+    transaction = _Transaction(session, outcome, pipelining)
+    try:
+        yield from transaction.run(mail, message, chunking)
+    except ConnectionLost as error:
+        error.outcome = outcome
+        raise
+    except RemoteProtocolError as error:
+        session.connection.abort()
+        raise ConnectionLost(str(error), error.reply, outcome) from error
+    return outcome
+
+
+class _Transaction:
+    def __init__(self, session: ClientSession, outcome: Outcome, pipelining: bool) -> None:
+        self.session = session
+        self.connection = session.connection
+        self.outcome = outcome
+        self.pipelining = pipelining
+
+    def run(self, mail: Mail, message: Message, chunking: bool) -> Flow[None]:
+        chunking = chunking and isinstance(message, bytes)
+        yield from self._envelope(mail, with_data=not chunking)
+        outcome = self.outcome
+        ready = outcome.mail is not None and outcome.mail.accepted and bool(outcome.accepted)
+        if self.connection.state is State.DATA:
+            if ready:
+                yield from self._guarded(self._lines(message))
+            elif outcome.accepted:
+                # MAIL was refused and all the rest accepted: what such a server would make of a message, even of an
+                # empty one, nobody knows.
+                self.connection.abort()
+                return
+            else:
+                # RFC 2920 3.1: the client "MUST send a single dot"; its answer says nothing about any message.
+                self.connection.send(EndOfData())
+                yield from self.session.flush(Stage.BODY)
+                yield from self.session.reply()
+        elif ready and chunking and not self.connection.closed:
+            assert isinstance(message, bytes)
+            yield from self._guarded(self._chunk(message))
+        if not outcome.delivered and not self.connection.closed:
+            yield from self._reset()
+
+    # -- the envelope -------------------------------------------------------------------------------------------------
+
+    def _envelope(self, mail: Mail, with_data: bool) -> Flow[None]:
+        session, connection, outcome = self.session, self.connection, self.outcome
+        envelope: list[Command] = [mail, *(recipient.command for recipient in outcome.recipients)]
+        if with_data and (outcome.recipients or not self.pipelining):
+            envelope.append(Data())
+        for command in envelope:
+            if not self.pipelining and self._pointless(command):
+                return
+            yield from session.look()
+            connection.send(command)
+            if session.observe is not None:
+                session.observe(command_said(command))
+            if not self.pipelining:
+                yield from session.flush(connection.stage)
+                yield from self._answer()
+        yield from session.flush(connection.stage)
+        while connection.waiting and not connection.closed:
+            yield from self._answer()
+
+    def _pointless(self, command: Command) -> bool:
+        """True if what was answered so far makes `command` useless: only going step by step can tell in time."""
+        if self.connection.closed or (self.outcome.mail is not None and not self.outcome.mail.accepted):
+            return True
+        return isinstance(command, Data) and not self.outcome.accepted
+
+    def _answer(self) -> Flow[None]:
+        event = yield from self.session.reply()
+        outcome, command, reply = self.outcome, event.command, event.reply
+        if isinstance(command, Mail):
+            outcome.mail = reply
+        elif isinstance(command, Rcpt):
+            recipient = of_recipient(command, outcome.recipients)
+            # Behind a refused MAIL every RCPT is refused too, with a 503 that says nothing about the recipient.
+            if recipient is not None and outcome.mail is not None and outcome.mail.accepted:
+                outcome.phase = Phase.RCPT
+                recipient.reply = reply
+        elif outcome.accepted:
+            # DATA; without a recipient it is refused for that, which is no answer to any message either.
+            outcome.phase = Phase.DATA
+            outcome.data = reply
+
+    # -- the message --------------------------------------------------------------------------------------------------
+
+    def _guarded(self, body: Flow[None]) -> Flow[None]:
+        """`body`, but whatever interrupts it aborts: half a message leaves no way back."""
+        self.outcome.phase = Phase.BODY
+        try:
+            yield from body
+        except BaseException:
+            self.connection.abort()
+            raise
+
+    def _lines(self, message: Message) -> Flow[None]:
+        session, connection = self.session, self.connection
+        octets = 0
+        at_hand = isinstance(message, bytes)
+        pieces = _pieces(message) if isinstance(message, bytes) else iter(message)
+        while True:
+            # Pieces of a message that is at hand need no effect; an application's stream may want to be awaited.
+            piece = next(pieces, None) if at_hand else (yield from Pull(pieces))
+            if piece is None:
+                break
+            # The piece before this one goes out only now, so that the last one goes with the end of the data.
+            if octets and not (yield from self._written()):
+                return
+            connection.send_body(piece)
+            octets += len(piece)
+        connection.send(EndOfData())
+        if session.observe is not None:
+            session.observe(body_said(octets))
+        yield from self._finish()
+
+    def _chunk(self, message: bytes) -> Flow[None]:
+        session, connection = self.session, self.connection
+        encoder = LineEndEncoder()
+        encoded = encoder.encode(message) + encoder.finish()
+        command = Bdat(len(encoded), last=True)
+        yield from session.look()
+        connection.send(command)
+        if session.observe is not None:
+            session.observe(command_said(command))
+            session.observe(body_said(len(encoded)))
+        first = True
+        for piece in _pieces(encoded):
+            if not first and not (yield from self._written()):
+                return
+            first = False
+            connection.send_body(piece)
+        yield from self._finish()
+
+    def _finish(self) -> Flow[None]:
+        """Send what ends the message, and take the answers."""
+        self.outcome.phase = Phase.SENT
+        if (yield from self._written()):
+            yield from self._final()
+
+    def _written(self) -> Flow[bool]:
+        """Write what there is; False if the server has refused the message before all of it was out.
+
+        The outcome has the refusal then, and the connection is aborted: the server may go on reading what it has
+        refused, or may take it for commands.
+        """
+        connection = self.connection
+        written = yield from self.session.flush(Stage.BODY, until_heard=True)
+        if written and (self.outcome.phase is Phase.SENT or not connection.unread):
+            return True
+        event = yield from self.session.reply()
+        if event.reply.severity in (2, 3):
+            raise RemoteProtocolError(f"{event.reply.code} before the message was sent", event.reply)
+        self.outcome.final = event.reply
+        self.outcome.phase = Phase.DONE
+        connection.abort()
+        return False
+
+    def _final(self) -> Flow[None]:
+        """The answer to the end of the message; in LMTP one for each accepted recipient (RFC 2033 4.2)."""
+        connection, outcome = self.connection, self.outcome
+        while True:
+            event = yield from self.session.reply()
+            outcome.final = event.reply
+            recipient = of_recipient(event.recipient, outcome.recipients)
+            if recipient is not None:
+                recipient.final = event.reply
+            if connection.closed or not connection.waiting:
+                break
+        outcome.phase = Phase.DONE
+
+    # -- after it -----------------------------------------------------------------------------------------------------
+
+    def _reset(self) -> Flow[None]:
+        """RSET after a refusal; its own failure never hides that."""
+        try:
+            reply = yield from self.session.reset()
+        except ProtocolError:
+            self.connection.abort()
+            return
+        if not reply.accepted:
+            self.connection.abort()
+
+
+def _pieces(octets: bytes) -> Iterator[bytes]:
+    if len(octets) <= PIECE:
+        return iter([octets])
+    return (octets[start : start + PIECE] for start in range(0, len(octets), PIECE))

@@ -1,0 +1,72 @@
+"""Every check of the project, one after the other: `python -m tests`.
+
+Runs ruff's rules, ruff's formatting, mypy, pytest under coverage, and the coverage report.  All of
+them run, whatever fails; a summary says at the end which did, and the exit status is 1 if any did.
+
+Arguments go to pytest: `python -m tests -k pipelining`.  A selection of the tests cannot cover all
+of the core, so with arguments the coverage report is printed but its result does not count.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Check(NamedTuple):
+    name: str
+    arguments: list[str]  # for the interpreter that runs this
+    counts: bool = True
+
+
+class Result(NamedTuple):
+    check: Check
+    status: int
+    seconds: float
+
+
+def checks(pytest_arguments: list[str]) -> list[Check]:
+    # -bb: comparing bytes with str is an error.  Half of this project is about bytes.
+    pytest = ["-bb", "-m", "coverage", "run", "-m", "pytest", *pytest_arguments]
+    return [
+        Check("ruff check", ["-m", "ruff", "check"]),
+        Check("ruff format", ["-m", "ruff", "format", "--check"]),
+        Check("mypy", ["-m", "mypy"]),
+        Check("pytest", pytest),
+        Check("coverage", ["-m", "coverage", "report"], counts=not pytest_arguments),
+    ]
+
+
+def run(check: Check) -> Result:
+    # Flushed, because the output of the check goes past our buffer to the same place.
+    print(f"\n--- {check.name}: python {' '.join(check.arguments)}", flush=True)
+    start = time.monotonic()
+    status = subprocess.run([sys.executable, *check.arguments], cwd=ROOT, check=False).returncode
+    return Result(check, status, time.monotonic() - start)
+
+
+def describe(result: Result) -> str:
+    outcome = f"FAILED (status {result.status})" if result.status else "passed"
+    if not result.check.counts:
+        outcome += ", does not count: only some of the tests were asked for"
+    return f"{result.check.name:12} {result.seconds:6.1f} s  {outcome}"
+
+
+def main(pytest_arguments: list[str]) -> int:
+    try:
+        results = [run(check) for check in checks(pytest_arguments)]
+    except KeyboardInterrupt:
+        return 130  # what a shell reports for SIGINT; the check itself has said the rest
+    print("\n--- summary")
+    for result in results:
+        print(describe(result))
+    return int(any(result.status and result.check.counts for result in results))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
