@@ -104,6 +104,11 @@ class ClientConnection:
         return self._reader.unread
 
     @property
+    def pending_output(self) -> bool:
+        """True if something waits for `data_to_send`."""
+        return bool(self._out)
+
+    @property
     def at_boundary(self) -> bool:
         """True if nothing is under way in either direction: interrupted here, the connection stays in step."""
         busy = self._queue or self._out or self._chunk_left or self._state is State.TLS or self._eof or self.closed

@@ -53,7 +53,7 @@ class ServerConnection:
         self._chunk_rejection: CommandRejected | None = None  # ... which is read past, and answered then
         self._skipping = False  # in the middle of a line that is too long
         self._accepted = 0  # recipients of the transaction under way
-        self._final_left = 0  # LMTP: final replies still owed
+        self._final_left = 1  # replies still owed: in LMTP one for each recipient at the end of a message
         self._eof = False
         self._error: RemoteProtocolError | None = None
 

@@ -15,7 +15,7 @@ the connection becomes `SMTPServerDisconnected`, with the reason in its text and
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email.message import Message
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -28,7 +28,7 @@ from smtp_proto.parsing import written_command
 from smtp_proto.replies import Reply
 from smtp_proto.sasl import AuthenticationAborted
 from smtp_proto.session import ClientSession
-from smtp_proto.states import Stage, State
+from smtp_proto.states import MODES, Stage, State
 from smtp_proto.transaction import deliver
 from smtp_proto.transcript import Observer, Said, body_said, command_said
 
@@ -234,9 +234,17 @@ class Conversations:
             yield from Call(self.close)
         return SMTPReply(reply)
 
-    def _docmd(self, cmd: str, args: str = "") -> Flow[SMTPReply]:
+    def _docmd(self, cmd: str, args: str = "") -> Flow[Answer]:
+        self._nothing_due()
         yield from Call(self.putcmd, cmd, args)
         return (yield from Call(self.getreply))  # type: ignore[no-any-return]  # an override's own
+
+    def _nothing_due(self) -> None:
+        """`SMTPException` if a reply is due that the caller has not read: the next one would be taken for another's."""
+        session = self._session
+        if session is not None and session.connection.waiting:
+            due = ", ".join(command.shown or command.row for command in session.connection.outstanding)
+            raise SMTPException(f"read the reply to {due!r} with getreply() first")
 
     def _own(self, *names: str) -> bool:
         """True if the methods are the library's own, neither overridden in a subclass nor patched."""
@@ -246,15 +254,13 @@ class Conversations:
     # -- one command each ---------------------------------------------------------------------------------------------
 
     def _helo(self, name: str = "") -> Flow[Answer]:
-        yield from Call(self.putcmd, "helo", name or self.local_hostname)
-        answer: Answer = yield from Call(self.getreply)
+        answer = yield from self._docmd("helo", name or self.local_hostname)
         self.helo_resp = answer[1]
         return answer
 
     def _ehlo(self, name: str = "") -> Flow[Answer]:
         self.esmtp_features = {}
-        yield from Call(self.putcmd, self.ehlo_msg, name or self.local_hostname)
-        answer: Answer = yield from Call(self.getreply)
+        answer = yield from self._docmd(self.ehlo_msg, name or self.local_hostname)
         self.ehlo_resp = answer[1]
         if answer[0] == 250:
             self.does_esmtp = True
@@ -262,8 +268,7 @@ class Conversations:
         return answer
 
     def _help(self, args: str = "") -> Flow[bytes]:
-        yield from Call(self.putcmd, "help", args)
-        return (yield from Call(self.getreply))[1]  # type: ignore[no-any-return]  # an override's own
+        return (yield from self._docmd("help", args))[1]
 
     def _reset(self) -> Flow[Answer]:
         self.command_encoding = "ascii"
@@ -271,14 +276,8 @@ class Conversations:
 
     def _reset_quietly(self) -> Flow[None]:
         # What went wrong here would hide the refusal that made the reset necessary; the next call will see it.
-        try:
+        with suppress(SMTPServerDisconnected):
             yield from Call(self.rset)
-        except SMTPServerDisconnected:
-            pass
-
-    def _one(self, cmd: str, args: str = "") -> Flow[Answer]:
-        yield from Call(self.putcmd, cmd, args)
-        return (yield from Call(self.getreply))  # type: ignore[no-any-return]  # an override's own
 
     def _mail(self, sender: str, options: Sequence[str] = ()) -> Flow[Answer]:
         parameters = ""
@@ -289,17 +288,16 @@ class Conversations:
                 self.command_encoding = "utf-8"
             parameters = " " + " ".join(options)
         _checked_path(Mail, sender, parameters, "from")
-        return (yield from self._one("mail", f"from:{quoteaddr(sender)}{parameters}"))
+        return (yield from self._docmd("mail", f"from:{quoteaddr(sender)}{parameters}"))
 
     def _rcpt(self, recip: str, options: Sequence[str] = ()) -> Flow[Answer]:
         parameters = " " + " ".join(options) if options and self.does_esmtp else ""
         _checked_path(Rcpt, recip, parameters, "to")
-        return (yield from self._one("rcpt", f"to:{quoteaddr(recip)}{parameters}"))
+        return (yield from self._docmd("rcpt", f"to:{quoteaddr(recip)}{parameters}"))
 
     def _data(self, msg: bytes | str) -> Flow[Answer]:
         octets = _message_octets(msg)
-        yield from Call(self.putcmd, "data")
-        answer: Answer = yield from Call(self.getreply)
+        answer = yield from self._docmd("data")
         if self.debuglevel > 0:
             self._print_debug("data:", answer)
         if answer[0] != 354:
@@ -322,10 +320,10 @@ class Conversations:
         return answer
 
     def _verify(self, address: str) -> Flow[Answer]:
-        return (yield from self._one("vrfy", _addr_only(address)))
+        return (yield from self._docmd("vrfy", _addr_only(address)))
 
     def _expn(self, address: str) -> Flow[Answer]:
-        return (yield from self._one("expn", _addr_only(address)))
+        return (yield from self._docmd("expn", _addr_only(address)))
 
     def has_extn(self, opt: str) -> bool:
         """True if the last EHLO listed the extension; letter case does not matter."""
@@ -357,19 +355,25 @@ class Conversations:
         return answer
 
     def _goodbye(self, failed: bool) -> Flow[None]:
-        """The end of a ``with`` block.  A QUIT that is refused is worth an exception only where the block has neither
-        raised nor delivered: it must not hide what went wrong, nor make people send again what has arrived."""
+        """The end of a ``with`` block.
+
+        A QUIT that is refused is worth an exception only where the block has neither raised nor delivered: it must not
+        hide what went wrong, nor make people send again what has arrived.
+        """
+        session = self._session
+        polite = session is None or (session.connection.at_boundary and session.connection.state not in MODES)
         try:
-            answer: Answer = yield from Call(self.docmd, "QUIT")
-            if answer[0] != 221 and not failed and not self._delivered:
-                raise self._refusal(SMTPResponseException(*answer), typed_reply(answer))
+            if polite:
+                answer: Answer = yield from Call(self.docmd, "QUIT")
+                if answer[0] != 221:
+                    raise self._refusal(SMTPResponseException(*answer), typed_reply(answer))
         except SMTPServerDisconnected:
             pass
         except SMTPResponseException:
             if not failed and not self._delivered:
                 raise
         finally:
-            self._discard()
+            yield from Call(self.close)
 
     def _forget(self) -> None:
         """Nothing that one server said holds for the next, nor for the same one after TLS has started (RFC 3207 4.2)."""
@@ -503,6 +507,7 @@ class Conversations:
             self.command_encoding = "utf-8"
         for address in (from_addr, *to_addrs):
             address.encode(self.command_encoding)  # UnicodeEncodeError before anything is sent
+        self._nothing_due()
         session = self._live()
         mail = Mail(path_of(from_addr), _split_options(options))
         parameters = _split_options(rcpt_options) if self.does_esmtp else ()
@@ -633,5 +638,4 @@ def _checked_path(command: type[Mail | Rcpt], address: str, parameters: str, key
 
 def _message_octets(msg: bytes | str) -> bytes:
     """A message as octets: text is ASCII, as in `smtplib`; a message of nothing is an empty line, as there."""
-    octets = _fix_eols(msg).encode("ascii") if isinstance(msg, str) else bytes(msg)
-    return octets
+    return (_fix_eols(msg).encode("ascii") if isinstance(msg, str) else bytes(msg)) or bCRLF

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Self
 
 from smtp_proto.extensions import Extensions
 from smtp_proto.grammar import EnhancedStatus
@@ -18,7 +19,7 @@ class SMTPReply(tuple[int, bytes]):
 
     reply: Reply
 
-    def __new__(cls, reply: Reply) -> SMTPReply:
+    def __new__(cls, reply: Reply) -> Self:
         text = b"\n".join([line.strip(b" \t\r\n") for line in reply.lines])
         self = super().__new__(cls, (reply.code, text))
         self.reply = reply

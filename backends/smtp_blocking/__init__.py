@@ -1,0 +1,391 @@
+"""SMTP with plain blocking sockets: `smtplib`'s names, arguments, results and exceptions, on a protocol core that keeps
+every reply with its command.
+
+``import smtp_blocking as smtplib`` is meant to be all that a program needs to change.  What differs is in
+``docs/differences.md``; above all, TLS certificates and host names are verified unless a `context` says otherwise
+(`default_ssl_context` is the one documented way back for a whole program).
+
+No event loop and no thread stands behind this.  A client may be used from several threads: calls follow one another.
+The `Server` runs in a thread of its own, for tests, demonstrations and small jobs.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import sys
+import warnings
+from contextlib import suppress
+from typing import Any
+
+from smtp_proto.client import ClientConnection
+from smtp_proto.session import ClientSession
+from smtp_proto.states import DEFAULT_TIMEOUTS, Stage
+from smtp_proto.transcript import Observer
+from smtp_surface.addresses import CRLF, _addr_only, _fix_eols, bCRLF, quoteaddr, quotedata
+from smtp_surface.blocking import BlockingSMTP
+from smtp_surface.conversations import Answer
+from smtp_surface.driver import Timeouts
+from smtp_surface.exceptions import (
+    SMTPAuthenticationError,
+    SMTPConnectError,
+    SMTPDataError,
+    SMTPException,
+    SMTPHeloError,
+    SMTPNotSupportedError,
+    SMTPRecipientsRefused,
+    SMTPResponseException,
+    SMTPSenderRefused,
+    SMTPServerDisconnected,
+)
+from smtp_surface.replies import SMTPReply
+
+from .server import Server
+from .transport import SocketTransport
+
+__all__ = [
+    "LMTP",
+    "SMTP",
+    "SMTP_SSL",
+    "SMTPAuthenticationError",
+    "SMTPConnectError",
+    "SMTPDataError",
+    "SMTPException",
+    "SMTPHeloError",
+    "SMTPNotSupportedError",
+    "SMTPRecipientsRefused",
+    "SMTPReply",
+    "SMTPResponseException",
+    "SMTPSenderRefused",
+    "SMTPServerDisconnected",
+    "Server",
+    "default_ssl_context",
+    "quoteaddr",
+    "quotedata",
+]
+
+SMTP_PORT = 25
+SMTP_SSL_PORT = 465
+LMTP_PORT = 2003
+
+# `smtplib` has these, and there is code that reads them.
+_MAXLINE = 8192
+_MAXCHALLENGE = 5
+_have_ssl = True
+_COMPATIBLE = (CRLF, bCRLF, _addr_only, _fix_eols)
+
+#: Makes the context where none is given; replace it to change what a whole program verifies.
+default_ssl_context = ssl.create_default_context
+
+_DEFAULT_TIMEOUT: Any = socket._GLOBAL_DEFAULT_TIMEOUT  # type: ignore[attr-defined]  # as in `smtplib`'s signature
+_LOOPBACK = ("127.", "::1", "::ffff:127.")
+
+
+class SMTP(BlockingSMTP):
+    """A connection to an SMTP server.
+
+    With a `host` it connects at once, and `SMTPConnectError` is raised, nothing left open, if the greeting is not 220.
+    `host` may be ``"name:port"``.  `local_hostname` is what EHLO says; without it, the machine's name if that has a dot,
+    else the address literal of the connection (nothing is looked up).  `timeout`, in seconds, is for each wait as a
+    whole: connecting, the TLS handshake, each reply, and each bit of progress of a message; None waits for ever; not
+    given, `socket.getdefaulttimeout()` if that is set, else what RFC 5321 4.5.3.2 recommends for each stage
+    (`smtp_proto.states.DEFAULT_TIMEOUTS`).  `source_address` is a ``(host, port)`` to connect from.
+
+    Beyond `smtplib`: `server_hostname` is the name that the certificate must have, where `host` is only an address;
+    `allow_cleartext_auth` lets `login` send a password over an unencrypted connection to another host; `pipelining`
+    set to False sends one command at a time whatever the server offers; `transcript` is told all that is said, secrets
+    masked (`smtp_proto.transcript.Transcript`).
+
+    Used as a context manager it says QUIT at the end.
+    """
+
+    sock: Any = None
+    file: Any = None
+    default_port = SMTP_PORT
+    timeout: Any = _DEFAULT_TIMEOUT
+
+    _transport: SocketTransport | None = None
+    _lmtp = False
+    _host = ""
+
+    def __init__(
+        self,
+        host: str = "",
+        port: int = 0,
+        local_hostname: str | None = None,
+        timeout: Any = _DEFAULT_TIMEOUT,
+        source_address: tuple[str, int] | None = None,
+        *,
+        server_hostname: str | None = None,
+        allow_cleartext_auth: bool = False,
+        pipelining: bool = True,
+        transcript: Observer | None = None,
+    ) -> None:
+        super().__init__()
+        self._host = host
+        self.timeout = timeout
+        self.command_encoding = "ascii"
+        self.source_address = source_address
+        self.server_hostname = server_hostname
+        self.allow_cleartext_auth = allow_cleartext_auth
+        self.pipelining = pipelining
+        self.transcript = transcript
+        self.local_hostname = local_hostname if local_hostname is not None else _hostname()
+        self._name_given = local_hostname is not None
+        if host:
+            code, message = answer = self.connect(host, port)
+            if code != 220:
+                self.close()
+                error = SMTPConnectError(code, message)
+                error.reply = answer.reply if isinstance(answer, SMTPReply) else None
+                raise error
+
+    # -- connecting ---------------------------------------------------------------------------------------------------
+
+    def _timeouts(self) -> Timeouts:
+        timeout = self.timeout
+        if timeout is _DEFAULT_TIMEOUT:
+            timeout = socket.getdefaulttimeout()
+            if timeout is None:
+                return DEFAULT_TIMEOUTS
+        return dict.fromkeys(Stage, timeout)
+
+    def _get_socket(self, host: str, port: int, timeout: Any) -> Any:
+        """A connected socket; what subclasses override for proxies and the like."""
+        if timeout is not None and not timeout:
+            raise ValueError("Non-blocking socket (timeout=0) is not supported")
+        if self.debuglevel > 0:
+            self._print_debug("connect: to", (host, port), self.source_address)
+        return socket.create_connection((host, port), timeout, self.source_address)
+
+    def connect(self, host: str = "localhost", port: int = 0, source_address: tuple[str, int] | None = None) -> Answer:
+        """Connect and return the greeting; `OSError` if there is no connection to be had.
+
+        ``"name:port"`` is understood where `port` is 0.  A connection that there was is closed.
+        """
+        if source_address:
+            self.source_address = source_address
+        if not port and host.count(":") == 1:
+            host, _, digits = host.partition(":")
+            try:
+                port = int(digits)
+            except ValueError:
+                raise OSError("nonnumeric port") from None
+        if not port:
+            port = self.default_port
+        with self._lock:
+            self._discard()
+            self._host = host
+            sys.audit("smtplib.connect", self, host, port)
+            return self._begin(self._get_socket(host, port, self.timeout))
+
+    def _begin(self, sock: Any) -> Answer:
+        self._adopt(sock, greeted=False)
+        self._forget()
+        if not self._name_given:
+            self.local_hostname = _hostname(sock)
+        return self._run(self._greet())
+
+    def _adopt(self, sock: Any, greeted: bool) -> ClientSession:
+        self.sock = sock
+        self.file = None
+        self._transport = SocketTransport(sock)
+        self._driver.transport = self._transport
+        self._driver.timeouts = self._timeouts()
+        session = ClientSession(ClientConnection(lmtp=self._lmtp, strict=False, greeted=greeted), self._observer)
+        self._session = session
+        self._delivered = False
+        return session
+
+    # -- what the conversations need ----------------------------------------------------------------------------------
+
+    def _live(self) -> ClientSession:
+        sock = self.sock
+        if sock is None:
+            raise SMTPServerDisconnected("please run connect() first")
+        transport, session = self._transport, self._session
+        if session is None or transport is None or transport.sock is not sock:
+            # Somebody has put a socket of their own here, and has read the greeting of whatever is behind it.
+            return self._adopt(sock, greeted=True)
+        session.observe = self._observer
+        return session
+
+    def _discard(self) -> None:
+        session, self._session = self._session, None
+        transport, self._transport = self._transport, None
+        sock, self.sock = self.sock, None
+        self._driver.transport = None
+        self.file = None
+        if session is not None:
+            session.connection.abort()
+        if transport is not None:
+            transport.close()
+        if sock is not None and (transport is None or sock is not transport.sock):
+            with suppress(OSError):
+                sock.close()
+
+    def _may_be_overheard(self) -> bool:
+        sock = self.sock
+        # What is no socket of the operating system was handed in, and whoever did knows where it leads.
+        if not isinstance(sock, socket.socket) or isinstance(sock, ssl.SSLSocket):
+            return False
+        try:
+            peer = sock.getpeername()
+        except OSError:
+            return True
+        return isinstance(peer, tuple) and not str(peer[0]).startswith(_LOOPBACK)
+
+    def close(self) -> None:
+        """Close the connection at once, saying nothing; a call that another thread is in ends with an error."""
+        transport = self._transport
+        mine = self._lock.acquire(blocking=False)
+        try:
+            if not mine and transport is not None:
+                transport.wake()
+            else:
+                self._discard()
+        finally:
+            if mine:
+                self._lock.release()
+
+    # -- TLS ----------------------------------------------------------------------------------------------------------
+
+    def starttls(
+        self, keyfile: str | None = None, certfile: str | None = None, context: ssl.SSLContext | None = None
+    ) -> Answer:
+        """STARTTLS (RFC 3207): encrypt the connection; returns the 220.
+
+        `context` decides what is verified; without one, `default_ssl_context()`: the certificate's chain and its name,
+        which must be that of the host connected to (`server_hostname` where that is given).
+
+        `SMTPNotSupportedError`: not offered.  `SMTPResponseException`: refused.  The session is usable after both, in
+        the clear.  `ssl.SSLError`: the handshake failed.  `SMTPServerDisconnected`: anything came in the clear behind
+        the 220.  The connection is closed after both.  All that the server said before is forgotten.
+        """
+        context = _context(context, keyfile, certfile)
+        answer = self._run(self._starttls(context, self.server_hostname or self._host))
+        if self._transport is not None:
+            self.sock = self._transport.sock
+        return answer
+
+
+class SMTP_SSL(SMTP):  # the name is `smtplib`'s
+    """The same over TLS from the first octet (RFC 8314); the default port is 465.
+
+    `context` decides what is verified; without one, `default_ssl_context()`.
+    """
+
+    default_port = SMTP_SSL_PORT
+
+    def __init__(
+        self,
+        host: str = "",
+        port: int = 0,
+        local_hostname: str | None = None,
+        keyfile: str | None = None,
+        certfile: str | None = None,
+        timeout: Any = _DEFAULT_TIMEOUT,
+        source_address: tuple[str, int] | None = None,
+        context: ssl.SSLContext | None = None,
+        *,
+        server_hostname: str | None = None,
+        pipelining: bool = True,
+        transcript: Observer | None = None,
+    ) -> None:
+        self.keyfile = keyfile
+        self.certfile = certfile
+        self.context = _context(context, keyfile, certfile)
+        super().__init__(
+            host,
+            port,
+            local_hostname,
+            timeout,
+            source_address,
+            server_hostname=server_hostname,
+            pipelining=pipelining,
+            transcript=transcript,
+        )
+
+    def _get_socket(self, host: str, port: int, timeout: Any) -> Any:
+        sock = super()._get_socket(host, port, timeout)
+        transport = SocketTransport(sock)
+        try:
+            transport.start_tls(self.context, self.server_hostname or self._host, False, self._timeouts()[Stage.TLS])
+        except BaseException:
+            transport.close()
+            raise
+        return transport.sock
+
+
+class LMTP(SMTP):
+    """LMTP (RFC 2033), over TCP or, for a host that begins with "/", a Unix socket."""
+
+    ehlo_msg = "lhlo"
+    _lmtp = True
+
+    def __init__(
+        self,
+        host: str = "",
+        port: int = LMTP_PORT,
+        local_hostname: str | None = None,
+        source_address: tuple[str, int] | None = None,
+        timeout: Any = _DEFAULT_TIMEOUT,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            host, port, local_hostname=local_hostname, source_address=source_address, timeout=timeout, **options
+        )
+
+    def connect(self, host: str = "localhost", port: int = 0, source_address: tuple[str, int] | None = None) -> Answer:
+        """Connect and return the greeting; see `SMTP.connect`."""
+        if not host.startswith("/"):
+            return super().connect(host, port, source_address=source_address)
+        if self.timeout is not None and not self.timeout:
+            raise ValueError("Non-blocking socket (timeout=0) is not supported")
+        with self._lock:
+            self._discard()
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                if self.timeout is not _DEFAULT_TIMEOUT:
+                    sock.settimeout(self.timeout)
+                sock.connect(host)
+            except BaseException:
+                if self.debuglevel > 0:
+                    self._print_debug("connect fail:", host)
+                sock.close()
+                raise
+            return self._begin(sock)
+
+
+def _hostname(sock: Any = None) -> str:
+    """What to introduce oneself as (RFC 5321 4.1.1.1, 4.1.3): a name with a dot, else an address literal.
+
+    Nothing is looked up: a resolver that does not answer would hold every program up for its time-out.
+    """
+    name = os.uname().nodename if hasattr(os, "uname") else ""
+    if "." in name and name.isascii() and not any(character.isspace() for character in name):
+        return name
+    address = "127.0.0.1"
+    if isinstance(sock, socket.socket):
+        with suppress(OSError):
+            own = sock.getsockname()
+            if isinstance(own, tuple):
+                address = str(own[0]).partition("%")[0]
+    return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
+
+
+def _context(context: ssl.SSLContext | None, keyfile: str | None, certfile: str | None) -> ssl.SSLContext:
+    if keyfile is None and certfile is None:
+        return context if context is not None else default_ssl_context()
+    if context is not None:
+        raise ValueError("context and keyfile or certfile exclude each other: load the certificate into the context")
+    warnings.warn(
+        "keyfile and certfile are deprecated, use a context with load_cert_chain() instead",
+        DeprecationWarning,
+        stacklevel=3,
+    )
+    made = default_ssl_context()
+    if certfile is not None:
+        made.load_cert_chain(certfile, keyfile)
+    return made

@@ -1,0 +1,189 @@
+"""Octets over a blocking socket: the transport of the blocking client and of the server's threads.
+
+The socket stays as its owner sees it: blocking, or with the timeout that `gettimeout` shows.  What is done here never
+relies on that.  Every operation tries without blocking and, where nothing can be done yet, waits in `select.poll` for
+both directions at once: so a deadline covers a whole operation, a flight that fills the socket's buffer sees what the
+server says meanwhile, and two sides that both write do not wait for each other for ever.
+
+Three kinds of socket come by.  A plain one is told MSG_DONTWAIT with each call.  An `ssl.SSLSocket` takes no flags, and
+may have to write in order to read: it is made non-blocking for the moment.  Anything else (a test's double, a wrapper
+that people assign to `smtp.sock`) only has `sendall` and `recv`, and is used just so.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from smtp_proto.effects import Sent
+
+# Octets asked for in one read: the largest TLS record is 16 kB, and replies are smaller.
+READ_SIZE = 65536
+
+_DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
+
+
+class _Wait:
+    """Waiting for a socket in either direction, until a deadline."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._poll: Any = select.poll() if hasattr(select, "poll") else None
+        if self._poll is not None:
+            self._poll.register(sock, 0)
+
+    def ready(self, read: bool, write: bool, timeout: float | None) -> tuple[bool, bool]:
+        """``(readable, writable)``; both False when `timeout` (seconds, None for ever, 0 not at all) has passed."""
+        if self._poll is None:
+            readable, writable, _ = select.select(
+                [self._sock] if read else [], [self._sock] if write else [], [], timeout
+            )
+            return bool(readable), bool(writable)
+        try:
+            self._poll.modify(self._sock, (select.POLLIN if read else 0) | (select.POLLOUT if write else 0))
+        except ValueError:  # another thread has closed it
+            raise OSError("the socket was closed") from None
+        events = self._poll.poll(None if timeout is None else max(0, timeout) * 1000)
+        if not events:
+            return False, False
+        mask = events[0][1]
+        # An error or a hang-up is found out by trying.
+        broken = mask & ~(select.POLLIN | select.POLLOUT)
+        return bool(mask & select.POLLIN or broken) and read, bool(mask & select.POLLOUT or broken) and write
+
+
+class SocketTransport:
+    """A connected socket; see the module's header.  Raises nothing but `OSError`."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock: socket.socket = sock
+        self._foreign = not isinstance(sock, socket.socket)
+        self._wait = _Wait(sock) if not self._foreign else None
+
+    @property
+    def _secured(self) -> bool:
+        return isinstance(self.sock, ssl.SSLSocket)
+
+    @contextmanager
+    def _without_blocking(self) -> Iterator[None]:
+        """The socket made non-blocking, for what takes no flag that says so."""
+        before = self.sock.gettimeout()
+        self.sock.setblocking(False)
+        try:
+            yield
+        finally:
+            if self.sock.fileno() >= 0:
+                self.sock.settimeout(before)
+
+    def _attempt(self, operation: Callable[..., Any], *arguments: Any) -> Any:
+        """`operation` without waiting; raises `BlockingIOError` or ssl's two equivalents if it would have to."""
+        if not self._secured and _DONT_WAIT and (self.sock.gettimeout() is None):
+            return operation(*arguments, _DONT_WAIT)
+        with self._without_blocking():
+            return operation(*arguments)
+
+    # -- the transport ------------------------------------------------------------------------------------------------
+
+    def connect(self, host: str, port: int, timeout: float | None) -> None:
+        """Not for this transport: it is made of a socket that is connected."""
+        raise OSError("this socket is connected already")
+
+    def send(self, chunks: list[bytes], timeout: float | None, listen: bool) -> Sent:
+        """Write `chunks`; `TimeoutError` if for `timeout` seconds not an octet could be written."""
+        octets = b"".join(chunks) if len(chunks) > 1 else chunks[0]
+        if self._wait is None:
+            self.sock.sendall(octets)
+            return Sent(None, [])
+        view = memoryview(octets)
+        while view:
+            try:
+                view = view[self._attempt(self.sock.send, view) :]
+                continue
+            except (BlockingIOError, ssl.SSLWantWriteError):
+                read, write = listen, True
+            except ssl.SSLWantReadError:
+                read, write = True, False
+            readable, writable = self._wait.ready(read, write, timeout)
+            if not readable and not writable:
+                raise TimeoutError("timed out")
+            if readable and listen:
+                received = self.poll()
+                if received is not None:
+                    return Sent(received, [bytes(view)])
+        return Sent(None, [])
+
+    def receive(self, timeout: float | None) -> bytes:
+        """Wait for octets until `timeout` seconds have passed (`TimeoutError`)."""
+        if self._wait is None:
+            received: bytes = self.sock.recv(READ_SIZE)
+            return received
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            try:
+                return self._read()
+            except (BlockingIOError, ssl.SSLWantReadError):
+                wanted = (True, False)
+            except ssl.SSLWantWriteError:
+                wanted = (False, True)
+            if self._wait.ready(*wanted, None if deadline is None else deadline - time.monotonic()) == (False, False):
+                raise TimeoutError("timed out")
+
+    def poll(self) -> bytes | None:
+        """What has arrived; None for nothing."""
+        if self._wait is None:
+            return None  # there is no asking such a socket without waiting
+        try:
+            return self._read()
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return None
+
+    def _read(self) -> bytes:
+        try:
+            received: bytes = self._attempt(self.sock.recv, READ_SIZE)
+        except ssl.SSLZeroReturnError:
+            return b""
+        return received
+
+    def start_tls(
+        self, context: ssl.SSLContext, server_hostname: str | None, server_side: bool, timeout: float | None
+    ) -> None:
+        """Wrap the socket; what a failed handshake raises goes on."""
+        if self._wait is None:
+            self.sock = context.wrap_socket(self.sock, server_side=server_side, server_hostname=server_hostname)
+            return
+        deadline = None if timeout is None else time.monotonic() + timeout
+        before = self.sock.gettimeout()
+        # With a truncated close reported (RFC 8446 6.1): for SMTP an end without close_notify in the middle of a reply
+        # is told from a clean one by the reply being incomplete, so the ragged end need not be an error by itself.
+        secured = context.wrap_socket(
+            self.sock, server_side=server_side, server_hostname=server_hostname, do_handshake_on_connect=False
+        )
+        self.sock = secured
+        self._wait = _Wait(secured)
+        secured.setblocking(False)
+        while True:
+            try:
+                secured.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                wanted = (True, False)
+            except ssl.SSLWantWriteError:
+                wanted = (False, True)
+            if self._wait.ready(*wanted, None if deadline is None else deadline - time.monotonic()) == (False, False):
+                raise TimeoutError("the TLS handshake timed out")
+        secured.settimeout(before)
+
+    def close(self) -> None:
+        """Close without waiting for anybody: no TLS goodbye, which nobody would read."""
+        with suppress(OSError):
+            self.sock.close()
+
+    def wake(self) -> None:
+        """End the operation that another thread is in: closing alone would leave it waiting."""
+        with suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,234 @@
+"""The blocking surface: `smtplib`'s class, its methods each a flow of `smtp_surface.conversations` run to its end.
+
+Each public call holds a lock, so that calls from several threads follow one another and never mix on the wire; it is
+re-entrant, because flows call public methods.  `close` takes no lock: it must be possible while another thread waits.
+
+When an exception leaves a flow and something is under way, the connection is dropped: nobody can tell any more which
+reply the next octets belong to.  A `KeyboardInterrupt` (or anything else that is no `Exception`) drops it in any case.
+The next use then raises `SMTPServerDisconnected`.
+"""
+
+from __future__ import annotations
+
+import datetime
+import sys
+import threading
+from collections.abc import Sequence
+from email.message import Message
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from smtp_proto.client import ClientConnection
+from smtp_proto.effects import Flow
+
+from .conversations import Answer, AuthObject, Conversations, Refused
+from .driver import BlockingDriver
+
+T = TypeVar("T")
+
+# What `sendmail` relies on: while these are the library's own, it may send a whole transaction at once.
+_STEPS = ("mail", "rcpt", "data", "docmd", "putcmd", "getreply", "send", "rset", "_rset")
+
+
+class BlockingSMTP(Conversations):
+    """The methods of `smtplib.SMTP`.  A backend adds how to connect, and `_live`.
+
+    Unless a method says otherwise: what it sends is one command line; it returns ``(code, text)``, refusals included;
+    it raises `SMTPServerDisconnected`, with the connection closed, if there is no connection, it is lost, or the server
+    breaks the protocol; `ValueError`, with nothing sent and the session usable, for an argument that must not reach the
+    wire (control characters, lone surrogates).  After a 421 the connection is closed.
+    """
+
+    def __init__(self) -> None:
+        self.esmtp_features = {}
+        self._driver = BlockingDriver()
+        self._lock = threading.RLock()
+
+    def _run(self, flow: Flow[T]) -> T:
+        with self._lock:
+            driver = self._driver
+            try:
+                return driver.run(flow)
+            except BaseException as error:
+                session = self._session
+                if session is not None and not self._in_step(session.connection, driver.touched, error):
+                    self._discard()
+                raise
+
+    @staticmethod
+    def _in_step(connection: ClientConnection, touched: bool, error: BaseException) -> bool:
+        """True if the connection can be used on after `error`: nothing was begun, or all that was is complete."""
+        if not touched and not connection.pending_output:
+            return True
+        return isinstance(error, Exception) and connection.at_boundary
+
+    # -- the lowest level ---------------------------------------------------------------------------------------------
+
+    def set_debuglevel(self, debuglevel: int) -> None:
+        """Print the conversation to standard error (1), with the time of day (2); secrets are masked."""
+        self.debuglevel = debuglevel
+
+    def _print_debug(self, *args: object) -> None:
+        if self.debuglevel > 1:
+            print(datetime.datetime.now().time(), *args, file=sys.stderr)
+        else:
+            print(*args, file=sys.stderr)
+
+    def send(self, s: bytes | str) -> None:
+        """Write octets (or text, in `command_encoding`) as they are; for what no method covers."""
+        self._run(self._send(s))
+
+    def putcmd(self, cmd: str, args: str = "") -> None:
+        """Send a command line; its reply is to be read with `getreply`."""
+        self._run(self._putcmd(cmd, args))
+
+    def getreply(self) -> Answer:
+        """Wait for the reply to the oldest command that has none yet, or to what was written by hand.
+
+        `SMTPResponseException` with code 500, the connection closed, if a line or a reply is too long.
+        """
+        return self._run(self._getreply())
+
+    def docmd(self, cmd: str, args: str = "") -> Answer:
+        """Send a command line and wait for its reply."""
+        return self._run(self._docmd(cmd, args))
+
+    # -- commands -----------------------------------------------------------------------------------------------------
+
+    def helo(self, name: str = "") -> Answer:
+        """HELO (RFC 5321 4.1.1.1), with `local_hostname` unless a name is given."""
+        return self._run(self._helo(name))
+
+    def ehlo(self, name: str = "") -> Answer:
+        """EHLO (RFC 5321 4.1.1.1), with `local_hostname` unless a name is given; fills `esmtp_features`."""
+        return self._run(self._ehlo(name))
+
+    def help(self, args: str = "") -> bytes:
+        """HELP (RFC 5321 4.1.1.8); returns the text alone."""
+        return self._run(self._help(args))
+
+    def rset(self) -> Answer:
+        """RSET (RFC 5321 4.1.1.5): end the mail transaction under way."""
+        return self._run(self._reset())
+
+    def _rset(self) -> None:
+        """RSET after a refusal; a lost connection is left for the next call to report."""
+        self._run(self._reset_quietly())
+
+    def noop(self) -> Answer:
+        """NOOP (RFC 5321 4.1.1.9)."""
+        return self._run(self._docmd("noop"))
+
+    def mail(self, sender: str, options: Sequence[str] = ()) -> Answer:
+        """MAIL (RFC 5321 4.1.1.2): begin a mail transaction; `options` are ESMTP parameters.
+
+        `SMTPNotSupportedError` for the option SMTPUTF8 that the server does not offer, `UnicodeEncodeError` for an
+        address that needs it; nothing was sent then.
+        """
+        return self._run(self._mail(sender, options))
+
+    def rcpt(self, recip: str, options: Sequence[str] = ()) -> Answer:
+        """RCPT (RFC 5321 4.1.1.3): add a recipient; `options` are ESMTP parameters."""
+        return self._run(self._rcpt(recip, options))
+
+    def data(self, msg: bytes | str) -> Answer:
+        """DATA and the message (RFC 5321 4.1.1.4); returns the answer to the message.
+
+        Line ends are sent as CRLF whatever they are, dots are stuffed, text must be ASCII.  `SMTPDataError` if DATA
+        itself is refused.  Interrupted in the middle, the connection is closed.
+        """
+        return self._run(self._data(msg))
+
+    def verify(self, address: str) -> Answer:
+        """VRFY (RFC 5321 4.1.1.6)."""
+        return self._run(self._verify(address))
+
+    # a.k.a.
+    vrfy = verify
+
+    def expn(self, address: str) -> Answer:
+        """EXPN (RFC 5321 4.1.1.7)."""
+        return self._run(self._expn(address))
+
+    # -- sequences ----------------------------------------------------------------------------------------------------
+
+    def ehlo_or_helo_if_needed(self) -> None:
+        """EHLO, and HELO where that is refused, unless one of them was sent before; `SMTPHeloError` if both are."""
+        self._run(self._hello())
+
+    def auth(self, mechanism: str, authobject: AuthObject, *, initial_response_ok: bool = True) -> Answer:
+        """AUTH (RFC 4954) with any mechanism; returns the 235, or the 503 of a connection that is logged in.
+
+        `authobject()` gives the initial response or None, `authobject(challenge)` the response to a challenge (octets);
+        text is sent as UTF-8.  `SMTPAuthenticationError` if the server refuses; `SMTPException` if it keeps asking;
+        what `authobject` raises goes on, the exchange being cancelled.  The session is usable after all of these.
+        `SMTPNotSupportedError`, with nothing sent, for a mechanism that shows the password on a connection that is
+        neither encrypted nor local, unless `allow_cleartext_auth` is set.
+        """
+        return self._run(self._auth(mechanism, authobject, initial_response_ok))
+
+    def login(self, user: str, password: str, *, initial_response_ok: bool = True) -> Answer:
+        """Log in with the best of CRAM-MD5, PLAIN and LOGIN that the server offers.
+
+        Says EHLO first if need be.  Returns the 235.  `SMTPAuthenticationError` if the server refuses; after a 535, 454
+        or 421 no other mechanism is tried.  `SMTPNotSupportedError` if it offers no AUTH, or only what would show the
+        password (see `auth`); `SMTPException` if it offers none of the three.
+        """
+        return self._run(self._login(user, password, initial_response_ok))
+
+    def sendmail(
+        self,
+        from_addr: str,
+        to_addrs: str | Sequence[str],
+        msg: bytes | str,
+        mail_options: Sequence[str] = (),
+        rcpt_options: Sequence[str] = (),
+    ) -> Refused:
+        """Send one message (octets, or ASCII text) to one or more recipients, saying EHLO first if need be.
+
+        With a server that offers PIPELINING the envelope goes in one flight.  Returns the recipients that were refused,
+        with code and text for each, when one at least was accepted.  `SMTPSenderRefused`, `SMTPRecipientsRefused` (all
+        were), `SMTPDataError`: the session is usable, the transaction was reset.  `SMTPServerDisconnected`: the
+        connection was lost; ``error.may_be_delivered`` says whether the message was sent to its end by then, and
+        ``error.outcome`` how far it came.  `ValueError` for an address or option that must not be sent and for a
+        message with a NUL, `UnicodeEncodeError` for an address that needs SMTPUTF8: nothing was sent.
+        """
+        return self._run(self._sendmail(from_addr, to_addrs, msg, mail_options, rcpt_options))
+
+    def send_message(
+        self,
+        msg: Message[Any, Any],
+        from_addr: str | None = None,
+        to_addrs: str | Sequence[str] | None = None,
+        mail_options: Sequence[str] = (),
+        rcpt_options: Sequence[str] = (),
+    ) -> Refused:
+        """`sendmail` for an `email.message.Message`; addresses that are not given are taken from its headers.
+
+        All To, Cc and Bcc headers count (those of the Resent- block if there is one; `ValueError` if there are several);
+        Bcc is not sent.  `SMTPNotSupportedError` if an address needs SMTPUTF8 and the server lacks it.
+        """
+        return self._run(self._send_message(msg, from_addr, to_addrs, mail_options, rcpt_options))
+
+    def quit(self) -> Answer:
+        """QUIT (RFC 5321 4.1.1.10), and close."""
+        return self._run(self._quit())
+
+    def close(self) -> None:
+        """Close the connection at once, saying nothing; never fails, and never waits for another call."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """QUIT and close.  A refused QUIT raises only where the block has neither raised nor delivered."""
+        if isinstance(exc, KeyboardInterrupt):
+            self._discard()  # do not make anyone wait for a goodbye
+            return
+        self._run(self._goodbye(failed=exc is not None))
+
+
+BlockingSMTP._library = {name: getattr(BlockingSMTP, name) for name in _STEPS}

@@ -1,0 +1,124 @@
+"""The blocking driver: performs the effects of a flow over a transport, one after the other.
+
+The contract of a transport is `BlockingTransport`: a handful of small methods over raw octets, each with its own
+deadline in seconds (None: wait as long as it takes), which raise nothing but `OSError`.  The driver keeps the deadlines
+that span several calls: that of a reply runs from the first `Receive` to the last.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from smtp_proto.effects import (
+    Call,
+    Close,
+    Connect,
+    Effect,
+    Flow,
+    Poll,
+    Pull,
+    Receive,
+    Send,
+    Sent,
+    StartTLS,
+)
+from smtp_proto.states import DEFAULT_TIMEOUTS, Stage
+
+if TYPE_CHECKING:
+    import ssl
+
+T = TypeVar("T")
+
+#: Seconds for each stage; None waits for ever.
+Timeouts = Mapping[Stage, float | None]
+
+
+class BlockingTransport(Protocol):
+    """Raw octets over something that blocks."""
+
+    def connect(self, host: str, port: int, timeout: float | None) -> None:
+        """Connect; `OSError` if that fails."""
+
+    def send(self, chunks: list[bytes], timeout: float | None, listen: bool) -> Sent:
+        """Write, and with `listen` return as soon as something has arrived; `timeout` is on progress."""
+
+    def receive(self, timeout: float | None) -> bytes:
+        """Wait for octets; b"" at the end."""
+
+    def poll(self) -> bytes | None:
+        """What has arrived, without waiting; None for nothing, b"" at the end."""
+
+    def start_tls(
+        self, context: ssl.SSLContext, server_hostname: str | None, server_side: bool, timeout: float | None
+    ) -> None:
+        """The whole handshake within `timeout`."""
+
+    def close(self) -> None:
+        """Close, without waiting; never fails."""
+
+
+class BlockingDriver:
+    """Runs flows over `transport` with the deadlines in `timeouts`; both may be exchanged between two runs."""
+
+    def __init__(self, transport: BlockingTransport | None = None, timeouts: Timeouts = DEFAULT_TIMEOUTS) -> None:
+        self.transport = transport
+        self.timeouts = timeouts
+        #: True once the flow under way has asked for I/O: from then on an interruption may have lost something.
+        self.touched = False
+        self._deadline: float | None = None
+        self._perform: dict[type[Effect[Any]], Callable[[BlockingTransport, Any], Any]] = {
+            Send: lambda transport, effect: transport.send(effect.chunks, self.timeouts[effect.stage], effect.listen),
+            Receive: self._receive,
+            Poll: lambda transport, effect: transport.poll(),
+            Connect: lambda transport, effect: transport.connect(
+                effect.host, effect.port, self.timeouts[Stage.CONNECT]
+            ),
+            StartTLS: lambda transport, effect: transport.start_tls(
+                effect.context, effect.server_hostname, effect.server_side, self.timeouts[Stage.TLS]
+            ),
+            Pull: lambda transport, effect: next(effect.chunks, None),
+            Close: lambda transport, effect: transport.close(),
+        }
+
+    def run(self, flow: Flow[T]) -> T:
+        """Perform what the flow asks for, and return what it returns; every exception is thrown into it first."""
+        perform = self._perform
+        self.touched = False
+        try:
+            effect = next(flow)
+            while True:
+                kind = type(effect)
+                try:
+                    if kind is Call:
+                        # What is called may run flows of its own here.
+                        touched = self.touched
+                        result = effect.function(*effect.arguments)  # type: ignore[attr-defined]
+                        self.touched = touched
+                    else:
+                        self.touched = True
+                        result = perform[kind](self._connected, effect)
+                except BaseException as error:
+                    effect = flow.throw(error)
+                else:
+                    effect = flow.send(result)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]  # the flow's T
+
+    @property
+    def _connected(self) -> BlockingTransport:
+        if self.transport is None:
+            raise OSError("not connected")
+        return self.transport
+
+    def _receive(self, transport: BlockingTransport, effect: Receive) -> bytes:
+        timeout = self.timeouts[effect.stage]
+        if timeout is not None:
+            if effect.again and self._deadline is not None:
+                timeout = self._deadline - time.monotonic()
+                if timeout <= 0:
+                    raise TimeoutError("timed out")
+            else:
+                self._deadline = time.monotonic() + timeout
+        return transport.receive(timeout)
