@@ -11,7 +11,6 @@ The `Server` runs in a thread of its own, for tests, demonstrations and small jo
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
 import sys
@@ -42,7 +41,7 @@ from smtp_surface.exceptions import (
 from smtp_surface.replies import SMTPReply
 
 from .server import Server
-from .transport import SocketTransport
+from .transport import SocketTransport, may_be_overheard, own_name
 
 __all__ = [
     "LMTP",
@@ -79,7 +78,6 @@ _COMPATIBLE = (CRLF, bCRLF, _addr_only, _fix_eols)
 default_ssl_context = ssl.create_default_context
 
 _DEFAULT_TIMEOUT: Any = socket._GLOBAL_DEFAULT_TIMEOUT  # type: ignore[attr-defined]  # as in `smtplib`'s signature
-_LOOPBACK = ("127.", "::1", "::ffff:127.")
 
 
 class SMTP(BlockingSMTP):
@@ -131,7 +129,7 @@ class SMTP(BlockingSMTP):
         self.allow_cleartext_auth = allow_cleartext_auth
         self.pipelining = pipelining
         self.transcript = transcript
-        self.local_hostname = local_hostname if local_hostname is not None else _hostname()
+        self.local_hostname = local_hostname if local_hostname is not None else own_name(None)
         self._name_given = local_hostname is not None
         if host:
             code, message = answer = self.connect(host, port)
@@ -184,7 +182,7 @@ class SMTP(BlockingSMTP):
         self._adopt(sock, greeted=False)
         self._forget()
         if not self._name_given:
-            self.local_hostname = _hostname(sock)
+            self.local_hostname = own_name(sock)
         return self._run(self._greet())
 
     def _adopt(self, sock: Any, greeted: bool) -> ClientSession:
@@ -226,15 +224,7 @@ class SMTP(BlockingSMTP):
                 sock.close()
 
     def _may_be_overheard(self) -> bool:
-        sock = self.sock
-        # What is no socket of the operating system was handed in, and whoever did knows where it leads.
-        if not isinstance(sock, socket.socket) or isinstance(sock, ssl.SSLSocket):
-            return False
-        try:
-            peer = sock.getpeername()
-        except OSError:
-            return True
-        return isinstance(peer, tuple) and not str(peer[0]).startswith(_LOOPBACK)
+        return self.sock is not None and may_be_overheard(self.sock)
 
     def close(self) -> None:
         """Close the connection at once, saying nothing; a call that another thread is in ends with an error."""
@@ -356,23 +346,6 @@ class LMTP(SMTP):
                 sock.close()
                 raise
             return self._begin(sock)
-
-
-def _hostname(sock: Any = None) -> str:
-    """What to introduce oneself as (RFC 5321 4.1.1.1, 4.1.3): a name with a dot, else an address literal.
-
-    Nothing is looked up: a resolver that does not answer would hold every program up for its time-out.
-    """
-    name = os.uname().nodename if hasattr(os, "uname") else ""
-    if "." in name and name.isascii() and not any(character.isspace() for character in name):
-        return name
-    address = "127.0.0.1"
-    if isinstance(sock, socket.socket):
-        with suppress(OSError):
-            own = sock.getsockname()
-            if isinstance(own, tuple):
-                address = str(own[0]).partition("%")[0]
-    return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
 
 
 def _context(context: ssl.SSLContext | None, keyfile: str | None, certfile: str | None) -> ssl.SSLContext:

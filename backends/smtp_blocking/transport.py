@@ -12,6 +12,7 @@ that people assign to `smtp.sock`) only has `sendall` and `recv`, and is used ju
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import ssl
@@ -21,9 +22,12 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from smtp_proto.effects import Sent
+from smtp_proto.grammar import DOMAIN
 
 # Octets asked for in one read: the largest TLS record is 16 kB, and replies are smaller.
 READ_SIZE = 65536
+
+_LOOPBACK = ("127.", "::1", "::ffff:127.")
 
 _DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
 
@@ -187,3 +191,33 @@ class SocketTransport:
         """End the operation that another thread is in: closing alone would leave it waiting."""
         with suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
+
+
+def may_be_overheard(sock: object) -> bool:
+    """True for a connection over a network that is not encrypted."""
+    # What is no socket of the operating system was handed in, and whoever did knows where it leads.
+    if not isinstance(sock, socket.socket) or isinstance(sock, ssl.SSLSocket):
+        return False
+    try:
+        peer = sock.getpeername()
+    except OSError:
+        return True
+    # A Unix socket's name is no tuple.
+    return isinstance(peer, tuple) and not str(peer[0]).startswith(_LOOPBACK)
+
+
+def own_name(sock: object) -> str:
+    """What to introduce oneself as (RFC 5321 4.1.1.1, 4.1.3): a name with a dot, else an address literal.
+
+    Nothing is looked up: a resolver that does not answer would hold every program up for its time-out.
+    """
+    name = os.uname().nodename if hasattr(os, "uname") else ""
+    if "." in name and name.isascii() and DOMAIN.fullmatch(name):
+        return name
+    address = "127.0.0.1"
+    if isinstance(sock, socket.socket):
+        with suppress(OSError):
+            own = sock.getsockname()
+            if isinstance(own, tuple):
+                address = str(own[0]).partition("%")[0]
+    return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
