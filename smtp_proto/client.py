@@ -31,7 +31,10 @@ ClientEvent = ReplyReceived | ServiceClosing | ConnectionClosed | Wait
 # Rows whose answers never carry an enhanced status code (RFC 2034 4).
 _PLAIN_ANSWERS = frozenset({"greeting", "EHLO", "LHLO", "HELO"})
 _MESSAGE_ENDS = ("end of data", "BDAT LAST")
-_TRANSACTION = frozenset({State.MAIL, State.RCPT, State.BDAT, State.DATA, State.FAILED})
+# States in which recipients have been accepted.  Not MAIL: a server may take a new one straight out of FAILED.
+_WITH_RECIPIENTS = frozenset({State.RCPT, State.BDAT, State.DATA, State.FAILED})
+# States that no command leads into or out of by being sent out of order.
+_FIXED = MODES | {State.GREETING}
 _MODAL = frozenset(name for name, row in TABLE.items() if changes_mode(row))
 
 
@@ -74,6 +77,8 @@ class ClientConnection:
         if self._sent is None:
             state = self._state
             for command in self._queue:
+                if state is State.CLOSED:
+                    break  # answers may still come, but nothing opens it again
                 state = assumed(TABLE[command.row], state)
             self._sent = state
         return self._sent
@@ -132,8 +137,10 @@ class ClientConnection:
     def send(self, command: Command) -> int:
         """Put a command into the output; returns its ticket, which the event with its reply will carry.
 
-        `LocalProtocolError`, with nothing changed, if the command may not be sent now.
+        `LocalProtocolError`, with nothing changed, if the command may not be sent now; on a connection that is poisoned,
+        the `RemoteProtocolError` that poisoned it.
         """
+        self._check()
         name = command.row
         row = TABLE[name]
         problem = self._refuse(command, name, row)
@@ -172,7 +179,7 @@ class ClientConnection:
             # Without strictness only what may change the meaning of the octets that follow must be waited for.
             if last in _MODAL if not self.strict else TABLE[last].ends_group:
                 return f"the reply to {last} decides what may follow"
-        if sent not in row.states and (self.strict or sent in MODES or row.states <= MODES):
+        if sent not in row.states and (self.strict or sent in _FIXED or row.states <= _FIXED):
             return f"in state {sent} (it may be sent in {', '.join(sorted(row.states))})"
         if self.strict:
             if name in ("EHLO", "HELO", "LHLO") and (name == "LHLO") is not self.lmtp:
@@ -188,13 +195,17 @@ class ClientConnection:
         they are, counted.
 
         `LocalProtocolError` where no body is due or the chunk is longer than its BDAT said, `InvalidArgument` for a NUL
-        in DATA; nothing of the chunk was sent then.
+        in DATA; nothing of the chunk was sent then.  An empty chunk is nothing, and may stand behind a ``BDAT 0`` too.
         """
-        if self._encoder is not None and not self.closed:
+        self._check()
+        if self.closed:
+            raise LocalProtocolError("no body may be sent: the connection is closed")
+        if self._encoder is not None:
             self._out.append(self._encoder.encode(chunk))
         elif len(chunk) <= self._chunk_left:
-            self._out.append(chunk)
-            self._chunk_left -= len(chunk)
+            if chunk:
+                self._out.append(chunk)
+                self._chunk_left -= len(chunk)
         elif self._chunk_left:
             raise LocalProtocolError(f"{len(chunk)} octets of body where the BDAT has {self._chunk_left} left")
         else:
@@ -205,12 +216,14 @@ class ClientConnection:
 
         Only with ``strict=False``: nothing guards what is sent here.
         """
+        self._check()
         if self.strict or self.closed:
             raise LocalProtocolError("raw octets are for an open connection with strict=False")
         self._out.append(octets)
 
     def expect(self) -> int:
         """Expect a reply to something that was sent by hand; returns its ticket."""
+        self._check()
         if self.strict or self.closed:
             raise LocalProtocolError("a reply out of order is for an open connection with strict=False")
         if self._state is State.DATA:
@@ -233,8 +246,10 @@ class ClientConnection:
     # -- receiving ----------------------------------------------------------------------------------------------------
 
     def receive_data(self, octets: bytes) -> None:
-        """Take in what has arrived, in pieces of any size."""
-        self._reader.feed(octets)
+        """Take in what has arrived, in pieces of any size; ignored once the connection is poisoned, aborted or at its
+        end, where it could be matched to nothing."""
+        if not self._eof and self._error is None:
+            self._reader.feed(octets)
 
     def receive_eof(self) -> None:
         """The peer will send nothing more."""
@@ -246,8 +261,7 @@ class ClientConnection:
         `RemoteProtocolError` if the peer broke the framing or answered what cannot be an answer: from then on every
         call raises it, and nothing may be sent.
         """
-        if self._error is not None:
-            raise self._error
+        self._check()
         if self._state is State.TLS:
             if not self._reader.quiet:
                 # RFC 3207 6 and CVE-2011-0411: octets sent in the clear that would be taken for the secured server's.
@@ -256,13 +270,12 @@ class ClientConnection:
         try:
             reply = self._reader.next_reply()
         except RemoteProtocolError as error:
-            self._error = error
-            raise
+            self._fail(error)
         if reply is None:
             if not self._eof:
                 return NEED_DATA
             clean = not self._queue and self._reader.quiet and self._encoder is None
-            self._state = State.CLOSED
+            self._close()
             return ConnectionClosed(clean)
         if not self._queue:
             return self._unasked(reply)
@@ -277,11 +290,21 @@ class ClientConnection:
         state = after(row, before, reply.code)
         if state is None:
             self._poison(f"{reply.code} is no answer to {name}", reply)
+        if before is State.CLOSED:
+            state = before  # what the server goes on saying behind a 421 is told, and opens nothing again
         if self._chunk_left and len(self._queue) == 1:
             # The chunk that is answered is not out yet.
-            return self._early(reply, command, ticket)
+            self._early(reply)
+            self._queue.popleft()
+            return ReplyReceived(reply, command, ticket, None, True)
         recipient = None
-        if self.lmtp and name in _MESSAGE_ENDS and self._accepted and state is not State.CLOSED:
+        if (
+            self.lmtp
+            and name in _MESSAGE_ENDS
+            and self._accepted
+            and before is not State.FAILED  # a BDAT LAST behind a refused chunk ends no message: one 503
+            and state is not State.CLOSED
+        ):
             # RFC 2033 4.2: one reply for each accepted recipient, in their order; the last one ends the transaction.
             if self._final is None:
                 self._final = deque(self._accepted)
@@ -305,20 +328,21 @@ class ClientConnection:
                 # RFC 2033 4.2 wants a 503; how many replies will follow the end of the data nobody can tell.
                 self._poison("a message is asked for although no recipient was accepted", reply)
             self._encoder = DataEncoder()
-        if state not in _TRANSACTION:
+        if state not in _WITH_RECIPIENTS:
             self._accepted = []
         return ReplyReceived(reply, command, ticket, recipient)
 
     def _unasked(self, reply: Reply) -> ReplyReceived | ServiceClosing:
         """A reply that no command in the queue is there for."""
         if self._encoder is not None:
-            return self._early(reply, EndOfData(), self._tickets)
+            self._early(reply)
+            return ReplyReceived(reply, EndOfData(), self._tickets, None, True)
         if reply.code == 421:
-            self._state = State.CLOSED
+            self._close()
             return ServiceClosing(reply)
         self._poison(f"a reply that no command asked for: {reply}", reply)
 
-    def _early(self, reply: Reply, command: Command, ticket: int) -> ReplyReceived:
+    def _early(self, reply: Reply) -> None:
         """A reply to the message before it is out.
 
         A refusal is taken for what it says, and the connection is closed: the server may go on reading what it has
@@ -326,12 +350,25 @@ class ClientConnection:
         """
         if reply.code // 100 in (2, 3):
             self._poison(f"{reply.code} before the message was sent", reply)
+        self._close()
+        self._encoder = None  # answered: what follows is no second answer to it
+        self._chunk_left = 0
+
+    def _close(self) -> None:
         self._state = State.CLOSED
-        return ReplyReceived(reply, command, ticket, None, True)
+        self._sent = None
 
     def _poison(self, message: str, reply: Reply | None = None) -> NoReturn:
-        self._error = RemoteProtocolError(message, reply)
-        raise self._error
+        self._fail(RemoteProtocolError(message, reply))
+
+    def _fail(self, error: RemoteProtocolError) -> NoReturn:
+        self._error = error
+        self._out = []
+        raise error
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise self._error
 
     # -- from outside -------------------------------------------------------------------------------------------------
 
@@ -340,6 +377,7 @@ class ClientConnection:
 
         `LocalProtocolError` where none was due; `RemoteProtocolError` if octets had been injected before it.
         """
+        self._check()
         if self._state is not State.TLS:
             raise LocalProtocolError(f"no TLS handshake is due in state {self._state}")
         self.next_event()  # raises if anything is in the buffer
@@ -349,10 +387,7 @@ class ClientConnection:
 
     def abort(self) -> None:
         """I/O has failed or was cancelled: nobody can tell any more what was read or written.  Never raises."""
-        self._state = State.CLOSED
+        self._close()
         self._eof = True
-        self._sent = None
-        self._encoder = None
-        self._chunk_left = 0
         self._out = []
         self._reader.clear()

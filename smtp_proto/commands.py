@@ -18,7 +18,17 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from .errors import InvalidArgument
-from .grammar import CONTROL_BYTES, CRLF, DOMAIN, ESMTP_PARAMETER, MAX_COMMAND_LENGTH, PATH, SASL_MECHANISM, clean_text
+from .grammar import (
+    CONTROL_BYTES,
+    CRLF,
+    DOMAIN,
+    ESMTP_PARAMETER,
+    MAX_COMMAND_LENGTH,
+    PATH,
+    SASL_MECHANISM,
+    clean_text,
+    excerpt,
+)
 from .records import Record, set_field
 
 
@@ -50,7 +60,7 @@ class _Domain(Command):
     def __init__(self, domain: str) -> None:
         octets = clean_text("domain", domain)
         if not DOMAIN.fullmatch(domain):
-            raise InvalidArgument("domain", f"{domain!r} is not one word")
+            raise InvalidArgument("domain", f"{excerpt(domain)} is not one word")
         set_field(self, "domain", domain)
         set_field(self, "line", b"%b %b\r\n" % (self.verb.lower().encode(), octets))
 
@@ -90,13 +100,14 @@ class _Envelope(Command):
         octets = clean_text(self._argument, path)
         if not PATH.fullmatch(path):
             raise InvalidArgument(
-                self._argument, f'{path!r} has white space, "<", ">" or a quotation mark outside a quoted local part'
+                self._argument,
+                f'{excerpt(path)} has white space, "<", ">" or a quotation mark outside a quoted local part',
             )
         parameters = tuple(parameters)
         line = b"%b:<%b>" % (self._keyword, octets)
         for parameter in parameters:
             if not ESMTP_PARAMETER.fullmatch(parameter):
-                raise InvalidArgument("parameter", f"{parameter!r} is not of the form keyword or keyword=value")
+                raise InvalidArgument("parameter", f"{excerpt(parameter)} is not of the form keyword or keyword=value")
             line += b" " + clean_text("parameter", parameter)
         set_field(self, "path", path)
         set_field(self, "parameters", parameters)
@@ -262,12 +273,13 @@ class Auth(Command):
 
     def __init__(self, mechanism: str, initial_response: bytes | None = None) -> None:
         if not SASL_MECHANISM.fullmatch(mechanism):
-            raise InvalidArgument("mechanism", f"{mechanism!r} is not the name of a SASL mechanism (RFC 4422 3.1)")
+            # It is not shown: who leaves the name out has put the response, and so a password, in its place.
+            raise InvalidArgument("mechanism", "not the name of a SASL mechanism (RFC 4422 3.1)")
         set_field(self, "mechanism", mechanism.upper())
         set_field(self, "initial_response", initial_response)
         line = b"AUTH " + mechanism.upper().encode()
         if initial_response is not None:
-            line += b" " + b64encode(initial_response) if initial_response else b" ="
+            line += b" " + _base64_line(initial_response)
         set_field(self, "line", line + CRLF)
 
     @property
@@ -337,8 +349,10 @@ class Raw(Command):
     _row: str
 
     def __init__(self, text: bytes, row: str = "other") -> None:
-        if CONTROL_BYTES.search(text):
-            raise InvalidArgument("command", f"prohibited control characters in {text!r}")
+        control = CONTROL_BYTES.search(text)
+        if control:
+            # The line is not shown: the line end behind AUTH's base64 is what `base64.encodebytes` leaves there.
+            raise InvalidArgument("command", f"prohibited control character {control[0]!r} at offset {control.start()}")
         if len(text) > MAX_COMMAND_LENGTH:
             raise InvalidArgument("command", f"{len(text)} octets are more than any command line holds")
         set_field(self, "text", text)
@@ -351,12 +365,12 @@ class Raw(Command):
 
     @property
     def shown(self) -> str:
-        words = self.text.split(None, 2)
-        if words and words[0].upper() == b"AUTH" and len(words) > 1:
-            # Whatever follows the mechanism may be a password, however badly the line is put together.
-            return f"AUTH {words[1].decode('utf-8', 'backslashreplace')} ***" if len(words) > 2 else "AUTH ***"
         if self._row == "AUTH response":
             return "***"
+        words = self.text.decode("latin-1").split(None, 2)
+        if words and words[0].upper() == "AUTH" and len(words) > 1:
+            # Whatever follows the mechanism may be a password, however badly the line is put together.
+            return f"AUTH {words[1]} ***" if len(words) > 2 and SASL_MECHANISM.fullmatch(words[1]) else "AUTH ***"
         return super().shown
 
     def __repr__(self) -> str:

@@ -1,8 +1,8 @@
 """Effects: what a conversation asks its driver to do.
 
-A conversation (a *flow*) is a generator.  It yields effects and is sent their results, so that it can be written once and
-run by any driver: with blocking sockets, under any event loop, or over scripted octets in a test.  Each effect is typed
-by what it gives back: in ``octets = yield from Receive(stage)`` a type checker knows that these are `bytes`.
+A conversation (a *flow*) is a generator.  It yields effects and is sent their results, so that it can be written once
+and run by any driver: with blocking sockets, under any event loop, or over scripted octets in a test.  Each effect is
+typed by what it gives back: in ``octets = yield from Receive(stage)`` a type checker knows that these are `bytes`.
 
 A driver is a loop of ten lines: perform the effect, send the result in, and throw in *every* exception that performing
 it raised.  When an exception leaves the flow and the connection is not `at_boundary`, the driver closes the transport
@@ -60,9 +60,9 @@ class Sent(NamedTuple):
 class Send(Effect[Sent]):
     """Write the chunks, in order; return when all is written *or* octets have arrived.
 
-    Looking at what arrives while writing is how an early refusal is seen, and why two full buffers do not deadlock.  The
-    deadline (that of `stage`) is on progress: it starts again whenever an octet could be written.  With `listen=False`
-    nothing is read: for a server, whose input may be a flood and can wait.
+    Looking at what arrives while writing is how an early refusal is seen, and why two full buffers do not deadlock.
+    The deadline (that of `stage`) is on progress: it starts again whenever an octet could be written.  With
+    `listen=False` nothing is read: for a server, whose input may be a flood and can wait.
     """
 
     __slots__ = ("chunks", "listen", "stage")

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 
 from .replies import Reply
 
-# Octets; RFC 1870 3 allows 20 digits.  A larger number, or none, says nothing about any real message.
-MAX_SIZE = 10**20
+# RFC 1870 3: size-value is 1*20DIGIT.  A longer number says nothing about any real message.
+MAX_SIZE_DIGITS = 20
 
 
 class Extensions(Mapping[str, str]):
@@ -21,7 +21,7 @@ class Extensions(Mapping[str, str]):
     Looking up ignores case: ``"starttls" in connection.extensions``.
     """
 
-    __slots__ = ("_auth", "_parameters")
+    __slots__ = ("_parameters",)
 
     def __init__(self, parameters: Mapping[str, str]) -> None:
         self._parameters = {keyword.upper(): value for keyword, value in parameters.items()}
@@ -62,7 +62,7 @@ class Extensions(Mapping[str, str]):
     def size(self) -> int | None:
         """The largest message in octets (RFC 1870 3); None where none is declared, 0 and nonsense included."""
         digits = self._parameters.get("SIZE", "")
-        if not (digits.isascii() and digits.isdigit()) or len(digits) > 20:
+        if not (digits.isascii() and digits.isdigit()) or len(digits) > MAX_SIZE_DIGITS:
             return None
         # RFC 1870 3: "a size parameter value of 0 indicates no fixed maximum message size is in force".
         return int(digits) or None

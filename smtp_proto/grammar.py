@@ -66,16 +66,21 @@ def enhanced_status(code: int, text: bytes) -> EnhancedStatus | None:
     return EnhancedStatus(int(match[1]), int(match[2]), int(match[3]))
 
 
+def excerpt(value: str | bytes) -> str:
+    """`value` as it stands in a message: its `repr`, cut, for a server's hint must fit into a reply line."""
+    return repr(value) if len(value) <= 80 else f"{value[:80]!r}..."
+
+
 def clean_text(argument: str, text: str) -> bytes:
     """`text` as octets (UTF-8), or `InvalidArgument` naming `argument` if it must not stand in a command line."""
     if CONTROL.search(text):
-        raise InvalidArgument(argument, f"prohibited control characters in {text!r}")
+        raise InvalidArgument(argument, f"prohibited control characters in {excerpt(text)}")
     if len(text) > MAX_COMMAND_LENGTH:
         raise InvalidArgument(argument, f"{len(text)} characters are more than any command line holds")
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError:
-        raise InvalidArgument(argument, f"a lone surrogate in {text!r} has no encoding") from None
+        raise InvalidArgument(argument, f"a lone surrogate in {excerpt(text)} has no encoding") from None
 
 
 def xtext(octets: bytes) -> str:
@@ -90,5 +95,5 @@ _XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*")
 def parse_xtext(text: str) -> bytes:
     """Decode xtext (RFC 3461 4); `InvalidArgument` if it is none."""
     if not _XTEXT.fullmatch(text):
-        raise InvalidArgument("xtext", f"{text!r} is not xtext (RFC 3461)")
+        raise InvalidArgument("xtext", f"{excerpt(text)} is not xtext (RFC 3461)")
     return _HEXCHAR.sub(lambda hexchar: chr(int(hexchar[1], 16)), text).encode("latin-1")

@@ -17,9 +17,9 @@ from .sasl import Credentials
 if TYPE_CHECKING:
     from .server_session import ServerSession
 
-Decision: TypeAlias = "Reply | None | Awaitable[Reply | None]"
+Decision: TypeAlias = "Reply | Awaitable[Reply | None] | None"
 #: In LMTP a message has one answer for each recipient; one alone stands for all.
-Decisions: TypeAlias = "Reply | list[Reply] | None | Awaitable[Reply | list[Reply] | None]"
+Decisions: TypeAlias = "Reply | list[Reply] | Awaitable[Reply | list[Reply] | None] | None"
 
 
 class ReceivedMessage(NamedTuple):

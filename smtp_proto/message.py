@@ -60,7 +60,9 @@ def flatten(message: Message[Any, Any], *, utf8: bool = False) -> bytes:
     without_bcc = copy.copy(message)
     del without_bcc["Bcc"]
     del without_bcc["Resent-Bcc"]
-    policy = message.policy.clone(utf8=True) if utf8 else message.policy
+    # Every policy of the standard library that is not compat32 has `utf8`; compat32 leaves such headers as they are.
+    changes: dict[str, Any] = {"utf8": True} if utf8 and hasattr(message.policy, "utf8") else {}
+    policy = message.policy.clone(**changes)
     octets = io.BytesIO()
     BytesGenerator(octets, policy=policy).flatten(without_bcc, linesep="\r\n")
     return octets.getvalue()

@@ -21,8 +21,8 @@ class Phase(Enum):
 
 
 class RecipientOutcome:
-    """One recipient: `reply`, the answer to its RCPT (None if there was none), and in LMTP `final`, the answer for it to
-    the end of the message."""
+    """One recipient: `reply`, the answer to its RCPT (None if there was none), and in LMTP `final`, the answer for it
+    to the end of the message."""
 
     __slots__ = ("command", "final", "reply")
 
@@ -71,7 +71,9 @@ class Outcome:
         if self.phase is not Phase.DONE:
             return False
         finals = [recipient.final for recipient in self.recipients if recipient.final is not None]
-        return any(final.accepted for final in finals or [self.final] if final is not None)
+        if finals:
+            return any(final.accepted for final in finals)
+        return self.final is not None and self.final.accepted
 
     @property
     def may_be_delivered(self) -> bool:

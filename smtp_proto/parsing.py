@@ -71,18 +71,26 @@ def _path(make: Callable[[str, list[str]], Command], keyword: str) -> Callable[[
         match = BRACKETED_PATH.fullmatch(rest.strip(" ")) if colon and head.upper() == keyword else None
         if match is None:
             raise _syntax(f"Syntax: {keyword}:<address> [parameters]")
-        return make(match[1], (match[2] or "").split())
+        # Not split(), which takes U+2003 for a separator, too.
+        return make(match[1], [parameter for parameter in (match[2] or "").split(" ") if parameter])
 
     return parse
 
 
+# Nobody knows now how many octets follow, and read as commands they would be an attack: so the connection is closed.
+_BDAT_SYNTAX = Reply(521, "5.5.4 Syntax: BDAT size [LAST]; closing, for the message cannot be told")
+
+
+def _unreadable(octets: bytes, problem: str) -> CommandSyntaxError:
+    return CommandSyntaxError(_BDAT_SYNTAX if octets[:4].upper() == b"BDAT" else Reply(500, f"5.5.2 {problem}"))
+
+
 def _bdat(arguments: str) -> Command:
-    words = arguments.split()
-    size_is_number = bool(words) and words[0].isascii() and words[0].isdigit() and len(words[0]) <= 20
+    # ASCII only, as a whole: str.split() also takes U+2003 for a space, and str.upper() "la\u017ft" for LAST.
+    words = arguments.split() if arguments.isascii() else []
+    size_is_number = bool(words) and words[0].isdigit() and len(words[0]) <= 20
     if not size_is_number or len(words) > 2 or (len(words) == 2 and words[1].upper() != "LAST"):
-        # Nobody knows now how many octets follow, and read as commands they would be an attack: so the hint is a 521,
-        # after which the connection is closed.
-        raise CommandSyntaxError(Reply(521, "5.5.4 Syntax: BDAT size [LAST]; closing, for the message cannot be told"))
+        raise CommandSyntaxError(_BDAT_SYNTAX)
     return Bdat(int(words[0]), last=len(words) == 2)
 
 
@@ -125,13 +133,14 @@ def parse_command(line: bytes) -> Command:
     """The command in `line` (without its line end); `CommandSyntaxError` with the reply to give if it is none."""
     octets = line.rstrip(b" \t")
     if CONTROL_BYTES.search(octets):
-        raise CommandSyntaxError(Reply(500, "5.5.2 Control characters in the command"))
+        raise _unreadable(octets, "Control characters in the command")
     try:
         text = octets.decode("utf-8")
     except UnicodeDecodeError:
-        raise CommandSyntaxError(Reply(500, "5.5.2 The command is not UTF-8")) from None
+        raise _unreadable(octets, "The command is not UTF-8") from None
     verb, _, arguments = text.partition(" ")
-    parse = _PARSERS.get(verb.upper())
+    # Verbs are ASCII (RFC 5321 2.4); upper() alone would take "\u017ftarttls" for STARTTLS.
+    parse = _PARSERS.get(verb.upper()) if verb.isascii() else None
     if parse is None:
         command: Command = Raw(octets)
     else:
@@ -157,7 +166,11 @@ def written_command(line: bytes) -> Command:
     verb = line.split(None, 1)[0].decode("latin-1").upper() if line.strip() else ""
     if verb == "BDAT":
         try:
-            return parse_command(line)
+            command = parse_command(line)
         except CommandSyntaxError as error:
             raise InvalidArgument("BDAT", error.hint.text) from None
+        if not isinstance(command, Bdat):
+            # A space in front: a server may take it for a BDAT, and `parse_command` does not.
+            raise InvalidArgument("BDAT", "the line must begin with it")
+        return command
     return Raw(line, verb if verb in TABLE else "other")

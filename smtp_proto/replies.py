@@ -26,7 +26,7 @@ MAX_REPLY_SIZE = 131072
 SEPARATORS = (b" ", b"-")
 LINE_ENDS = (b"\r\n", b"\n")
 
-_UNREAD = EnhancedStatus(0, 0, 0)
+_UNREAD = EnhancedStatus(0, 0, 0)  # no class 0 exists, so no reply has this one
 
 
 class Reply(Record):
@@ -82,7 +82,7 @@ class Reply(Record):
         RFC 2034 4 keeps them out of the greeting, the replies to EHLO and HELO, and 3xx; `ClientConnection` knows
         which replies those are and never reports one there.
         """
-        if self._enhanced is _UNREAD:
+        if self._enhanced == _UNREAD:  # not `is`: a copy that went through pickle has one of its own
             found = enhanced_status(self.code, self.lines[0]) if self.code // 100 != 3 else None
             set_field(self, "_enhanced", found)
         return self._enhanced

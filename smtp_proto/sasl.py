@@ -1,7 +1,7 @@
 """SASL mechanisms as step functions: challenge in, response out, no I/O and no base64.
 
-Client side: an object with a `name` and a `step`.  ``step(None)`` asks for the initial response (None: the mechanism has
-none, or the server is to speak first); ``step(challenge)`` answers one challenge.
+Client side: an object with a `name` and a `step`.  ``step(None)`` asks for the initial response (None: the mechanism
+has none, or the server is to speak first); ``step(challenge)`` answers one challenge.
 
 Server side: a generator that yields challenges, is sent responses, and returns the `Credentials` that were presented.
 Whether they are right is for the server's handler to say.
@@ -40,6 +40,9 @@ class AuthenticationAborted(ProtocolError):
     def __init__(self, message: str, reply: Reply) -> None:
         super().__init__(message)
         self.reply = reply
+
+    def __reduce__(self) -> tuple[type[AuthenticationAborted], tuple[str, Reply]]:
+        return type(self), (str(self), self.reply)
 
 
 def _credential(argument: str, text: str) -> bytes:

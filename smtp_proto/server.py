@@ -1,12 +1,12 @@
 """The server's end of a connection: the mirror image of `smtp_proto.client`, over the same table.
 
 `next_event` gives one command (or one piece of a message) at a time and then says PAUSED until the reply that is owed
-was given with `send`; so pipelined input comes out in order, and input that was sent ahead waits in the buffer.  What is
-malformed or out of order comes as `CommandRejected` with the right reply as a hint.
+was given with `send`; so pipelined input comes out in order, and input that was sent ahead waits in the buffer.  What
+is malformed or out of order comes as `CommandRejected` with the right reply as a hint.
 
 Two things are read past rather than answered at once, because the octets behind them are no commands: the chunk of a
-BDAT, refused or not (the reply is owed when its last octet is in, RFC 3030 2), and a line that is too long.  A BDAT whose
-size cannot be read is answered 521 and the connection is closed: its chunk would be taken for commands.
+BDAT, refused or not (the reply is owed when its last octet is in, RFC 3030 2), and a line that is too long.  A BDAT
+whose size cannot be read is answered 521 and the connection is closed: its chunk would be taken for commands.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from .body import DataDecoder
 from .buffer import ReceiveBuffer
-from .commands import AuthResponse, Bdat, Command, EndOfData, Greeting, Raw, StartTLS
+from .commands import AuthResponse, Bdat, Command, EndOfData, Greeting, Raw
 from .errors import LimitExceeded, LocalProtocolError, RemoteProtocolError
 from .events import NEED_DATA, PAUSED, BodyReceived, CommandReceived, CommandRejected, ConnectionClosed, Wait
 from .parsing import CommandSyntaxError, parse_auth_response, parse_command
@@ -29,6 +29,7 @@ MAX_LINE = 12290
 
 _TOO_LONG = Reply(500, "5.5.6 Line too long")
 # RFC 5321 4.5.1 and 4.5.4 leave no other place for a 503 than its text; LMTP has its own hello (RFC 2033 4.1).
+_NO_TRANSACTION = (State.CONNECTED, State.REFUSED)
 _HELLO = {False: ("EHLO", "HELO"), True: ("LHLO",)}
 
 
@@ -80,7 +81,8 @@ class ServerConnection:
     @property
     def at_boundary(self) -> bool:
         """True between commands, with nothing under way in either direction."""
-        return not (self._owed or self._out or self._buffer or self._decoder or self._chunk or self.closed)
+        busy = self._owed or self._out or self._buffer or self._skipping or self._decoder or self._chunk
+        return not (busy or self._state is State.TLS or self.closed)
 
     @property
     def closed(self) -> bool:
@@ -90,8 +92,9 @@ class ServerConnection:
     # -- receiving ----------------------------------------------------------------------------------------------------
 
     def receive_data(self, octets: bytes) -> None:
-        """Take in what has arrived, in pieces of any size."""
-        self._buffer.append(octets)
+        """Take in what has arrived, in pieces of any size; ignored once the connection is closed."""
+        if not self.closed:
+            self._buffer.append(octets)
 
     def receive_eof(self) -> None:
         """The peer will send nothing more."""
@@ -99,8 +102,7 @@ class ServerConnection:
 
     def next_event(self) -> ServerEvent:
         """What happened next; `NEED_DATA` or `PAUSED` if nothing did.  `RemoteProtocolError` is for good."""
-        if self._error is not None:
-            raise self._error
+        self._check()
         if self._state is State.CLOSED:
             return ConnectionClosed(clean=True)
         if self._owed is not None:
@@ -137,6 +139,11 @@ class ServerConnection:
         self._owe(chunk)
         rejection, self._chunk_rejection = self._chunk_rejection, None
         if rejection is not None:
+            if self._state in _NO_TRANSACTION:
+                # Its row leads to FAILED, out of which RSET leads to READY: a way around EHLO, or around a refusal of
+                # all service.
+                self._owed = Raw(b"")
+            self._final_left = 1  # one 503, however many recipients the failed transaction had
             self._rejected = True
             return rejection
         return BodyReceived(octets, True)
@@ -176,15 +183,15 @@ class ServerConnection:
             return CommandReceived(command)
         if hint is not None:
             return self._reject(line, hint)
+        # What may already stand behind a STARTTLS is judged when it is answered: refused, it changes nothing, and whether
+        # it came in the same segment must make no difference.
         self._owe(command)
-        if isinstance(command, StartTLS):
-            self._check_injection()
         return CommandReceived(command)
 
     def _out_of_order(self, name: str) -> Reply | None:
-        if name in ("EHLO", "HELO", "LHLO"):
+        if name in ("EHLO", "HELO", "LHLO") and name not in _HELLO[self.lmtp]:
             # RFC 2033 4.1: the server refuses the other protocol's hello.
-            return None if name in _HELLO[self.lmtp] else Reply(500, f"5.5.1 This is {'LMTP' if self.lmtp else 'SMTP'}")
+            return Reply(500, f"5.5.1 This is {'LMTP' if self.lmtp else 'SMTP'}")
         if self._state in TABLE[name].states:
             return None
         needed = TABLE[name].states
@@ -212,7 +219,8 @@ class ServerConnection:
 
     def _check_injection(self) -> None:
         if self._buffer:
-            # RFC 3207 4: the client must wait for the reply; what is here would be taken for commands of the TLS session.
+            # RFC 3207 4: the client must wait for the reply; what is here would be taken for commands of the TLS
+            # session.
             self._poison("octets behind STARTTLS, before the TLS handshake: an injection")
 
     # -- sending ------------------------------------------------------------------------------------------------------
@@ -224,8 +232,9 @@ class ServerConnection:
         `InvalidArgument` if its text would break the framing; `RemoteProtocolError` if it is a 220 to STARTTLS and the
         client has sent something behind the command.
         """
+        self._check()
         command = self._owed
-        if command is None or (self.closed and not self._eof):
+        if command is None:
             raise LocalProtocolError("no reply is owed now")
         name = command.row
         state = after(TABLE[name], self._state, reply.code)
@@ -252,6 +261,7 @@ class ServerConnection:
 
         In the middle of a reply that is owed, it is that reply.
         """
+        self._check()
         if reply.code != 421 or self.closed:
             raise LocalProtocolError("only an open connection may be closed, and with a 421")
         self._out.append(reply.encode())
@@ -267,6 +277,7 @@ class ServerConnection:
 
     def tls_established(self) -> None:
         """The TLS handshake is done: forget everything that was learnt before it (RFC 3207 4.2)."""
+        self._check()
         if self._state is not State.TLS:
             raise LocalProtocolError(f"no TLS handshake is due in state {self._state}")
         self.next_event()  # raises if anything is in the buffer
@@ -284,4 +295,9 @@ class ServerConnection:
 
     def _poison(self, message: str) -> NoReturn:
         self._error = RemoteProtocolError(message)
+        self._out = []
         raise self._error
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise self._error

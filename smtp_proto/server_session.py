@@ -1,9 +1,10 @@
 """The server's conversation: one flow from the greeting to the end, asking a `Handler` for each decision.
 
-Theory of operation.  `ServerConnection` gives one command at a time, in order, and says which replies are possible.  Here
-each command is judged in three steps: what the protocol forbids was rejected by the connection with a hint, what this
-server does not do (sizes, parameters, mechanisms, verbs) is answered from `Settings`, and what is left is asked of the
-handler.  Replies are written when there is nothing left to read, so that a pipelined group is answered in one segment.
+Theory of operation.  `ServerConnection` gives one command at a time, in order, and says which replies are possible.
+Here each command is judged in three steps: what the protocol forbids was rejected by the connection with a hint, what
+this server does not do (sizes, parameters, mechanisms, verbs) is answered from `Settings`, and what is left is asked of
+the handler.  Replies are written when there is nothing left to read, so that a pipelined group is answered in one
+segment.
 
 Memory is bounded: a message is kept up to `Settings.max_size` and read past beyond; a line up to its limit; recipients
 up to `Settings.max_recipients`.  A client that makes too many mistakes, or tries too many passwords, is told 421.
@@ -12,6 +13,7 @@ up to `Settings.max_recipients`.  A client that makes too many mistakes, or trie
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .commands import Auth, AuthResponse, Bdat, Command, Data, Ehlo, Helo, Help, Lhlo, Mail, Quit, Raw, Rcpt, Rset
@@ -110,10 +112,8 @@ class ServerSession:
         yield from Close()
 
     def _last_words(self) -> Flow[None]:
-        try:
+        with suppress(OSError):
             yield from self._flush()
-        except OSError:
-            pass
 
     def _talk(self) -> Flow[None]:
         connection = self.connection

@@ -3,8 +3,8 @@
 Theory of operation.  A `ClientSession` joins a `ClientConnection` to the effects that a driver performs.  Every method
 that talks is a flow (see `smtp_proto.effects`).  Three small flows carry all the others:
 
-* `look`, before a command that nothing is outstanding before: what has arrived unasked is seen *now*, while it cannot be
-  taken for the answer to what comes next.  A 421 there is raised as `ConnectionLost`, anything else is a
+* `look`, before a command that nothing is outstanding before: what has arrived unasked is seen *now*, while it cannot
+  be taken for the answer to what comes next.  A 421 there is raised as `ConnectionLost`, anything else is a
   `RemoteProtocolError`.
 * `flush`, which writes what the connection has put out, and takes in what arrives meanwhile.
 * `reply`, which waits for the next answer.

@@ -5,9 +5,9 @@ to the state depends on its severity alone (the first digit, RFC 5321 4.2.1): a 
 of codes stands anywhere.  The table has no role.  The client's row fires when a reply is received, the server's when it
 is sent, and so both ends are in the same state after the same reply.
 
-With pipelining (RFC 2920) a client sends before it has read, so it has two states: the *confirmed* one, which moves with
-replies, and the *sent* one, which assumes that all that is outstanding succeeds and judges what may be sent next.  The
-sent state is never a thing of its own: it is the confirmed state folded over the queue of commands outstanding.
+With pipelining (RFC 2920) a client sends before it has read, so it has two states: the *confirmed* one, which moves
+with replies, and the *sent* one, which assumes that all that is outstanding succeeds and judges what may be sent next.
+The sent state is never a thing of its own: it is the confirmed state folded over the queue of commands outstanding.
 
 A severity that is missing from a row can be no answer to it: a 2xx to DATA, a 3xx to MAIL.  There nobody can tell any
 more how the peer will read what comes next, so the connection is given up.
@@ -161,7 +161,7 @@ def after(row: Row, state: State, code: int) -> State | None:
         return State.CLOSED
     following = row.replies.get(code // 100)
     if following is None or following.__class__ is State:
-        return following  # type: ignore[return-value]  # State or None
+        return following
     if following is Rule.SAME or state is State.CONNECTED:
         return state
     return State.READY

@@ -3,8 +3,8 @@
 Theory of operation.  The envelope is a list of commands: MAIL, each RCPT, and DATA.  With PIPELINING all of it goes out
 in one flight and the answers are collected; without, each is sent and answered before the next.  Both run through the
 same code and fill the same `Outcome`; going step by step only allows to stop early.  What pipelining cannot stop any
-more is corrected (RFC 2920 3.1): after a 354 that no accepted recipient stands behind, only the end of the data is sent,
-and what is left of a refused transaction is RSET.
+more is corrected (RFC 2920 3.1): after a 354 that no accepted recipient stands behind, only the end of the data is
+sent, and what is left of a refused transaction is RSET.
 
 With `chunking` the message goes as one BDAT LAST (RFC 3030) after the answers to the envelope, which RFC 3030 2 wants
 collected first; no 354 has to be waited for.
@@ -43,8 +43,9 @@ def deliver(
 ) -> Flow[Outcome]:
     """Send one message to its recipients (RFC 5321 3.3); returns the `Outcome`, refusals included.
 
-    `message`: octets with any line ends, or an iterable of chunks of them, which is pulled as they go out.  `pipelining`
-    and `chunking` say what the server offers and the caller wants; `chunking` needs the whole message for its size.
+    `message`: octets with any line ends, or an iterable of chunks of them, which is pulled as they go out.
+    `pipelining` and `chunking` say what the server offers and the caller wants; `chunking` needs the whole message for
+    its size.
 
     `ConnectionLost` with `outcome` if the connection ends before the last answer; `InvalidArgument`, with nothing sent,
     for a message with a NUL (in a stream the transaction is cut off and the connection aborted).  Refusals are followed

@@ -1,8 +1,8 @@
 """The conversation as a value: what was said, by whom, in order; secrets masked, bodies elided.
 
-The session tells an *observer* each thing as it happens.  There is no clock here: whoever drives the session stamps what
-it is told (`Transcript` with a `clock`), and what is printed can be pasted into a bug report: of AUTH only the mechanism
-is shown, of its responses nothing, and of a message its size.
+The session tells an *observer* each thing as it happens.  There is no clock here: whoever drives the session stamps
+what it is told (`Transcript` with a `clock`), and what is printed can be pasted into a bug report: of AUTH only the
+mechanism is shown, of its responses nothing, and of a message its size.
 """
 
 from __future__ import annotations

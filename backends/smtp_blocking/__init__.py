@@ -84,9 +84,9 @@ class SMTP(BlockingSMTP):
     """A connection to an SMTP server.
 
     With a `host` it connects at once, and `SMTPConnectError` is raised, nothing left open, if the greeting is not 220.
-    `host` may be ``"name:port"``.  `local_hostname` is what EHLO says; without it, the machine's name if that has a dot,
-    else the address literal of the connection (nothing is looked up).  `timeout`, in seconds, is for each wait as a
-    whole: connecting, the TLS handshake, each reply, and each bit of progress of a message; None waits for ever; not
+    `host` may be ``"name:port"``.  `local_hostname` is what EHLO says; without it, the machine's name if that has a
+    dot, else the address literal of the connection (nothing is looked up).  `timeout`, in seconds, is for each wait as
+    a whole: connecting, the TLS handshake, each reply, and each bit of progress of a message; None waits for ever; not
     given, `socket.getdefaulttimeout()` if that is set, else what RFC 5321 4.5.3.2 recommends for each stage
     (`smtp_proto.states.DEFAULT_TIMEOUTS`).  `source_address` is a ``(host, port)`` to connect from.
 

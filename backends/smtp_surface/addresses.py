@@ -6,7 +6,7 @@ import re
 from email.utils import parseaddr
 
 CRLF = "\r\n"
-bCRLF = b"\r\n"
+bCRLF = b"\r\n"  # noqa: N816  # the name is `smtplib`'s
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
 

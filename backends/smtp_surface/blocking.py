@@ -10,10 +10,10 @@ The next use then raises `SMTPServerDisconnected`.
 
 from __future__ import annotations
 
-import datetime
 import sys
 import threading
 from collections.abc import Sequence
+from datetime import datetime
 from email.message import Message
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -69,10 +69,9 @@ class BlockingSMTP(Conversations):
         self.debuglevel = debuglevel
 
     def _print_debug(self, *args: object) -> None:
-        if self.debuglevel > 1:
-            print(datetime.datetime.now().time(), *args, file=sys.stderr)
-        else:
-            print(*args, file=sys.stderr)
+        # Local time, as `smtplib` prints it: this is for the person at the terminal.
+        stamp = [datetime.now().astimezone().time()] if self.debuglevel > 1 else []
+        print(*stamp, *args, file=sys.stderr)  # noqa: T201  # this is what debuglevel is for
 
     def send(self, s: bytes | str) -> None:
         """Write octets (or text, in `command_encoding`) as they are; for what no method covers."""
@@ -205,8 +204,8 @@ class BlockingSMTP(Conversations):
     ) -> Refused:
         """`sendmail` for an `email.message.Message`; addresses that are not given are taken from its headers.
 
-        All To, Cc and Bcc headers count (those of the Resent- block if there is one; `ValueError` if there are several);
-        Bcc is not sent.  `SMTPNotSupportedError` if an address needs SMTPUTF8 and the server lacks it.
+        All To, Cc and Bcc headers count (those of the Resent- block if there is one; `ValueError` if there are
+        several); Bcc is not sent.  `SMTPNotSupportedError` if an address needs SMTPUTF8 and the server lacks it.
         """
         return self._run(self._send_message(msg, from_addr, to_addrs, mail_options, rcpt_options))
 

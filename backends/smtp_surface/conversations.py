@@ -5,11 +5,11 @@ public methods through `Call`, that is, through ``self``: so an override in a su
 by `sendmail`, `login` and the rest, exactly as with `smtplib`.  The lowest ones, `putcmd` and `getreply`, are where the
 typed core begins: what `putcmd` is given is read as a command, and `getreply` gives the answer to the oldest one.
 
-`sendmail` takes the shorter way, `smtp_proto.transaction.deliver` in as few flights as the server allows, as long as the
-methods it would have called are the library's own; otherwise it calls them, one after the other.
+`sendmail` takes the shorter way, `smtp_proto.transaction.deliver` in as few flights as the server allows, as long as
+the methods it would have called are the library's own; otherwise it calls them, one after the other.
 
-Errors.  A refusal is returned by the low-level methods and raised by those that `smtplib` raises it from.  Whatever ends
-the connection becomes `SMTPServerDisconnected`, with the reason in its text and as its ``__cause__``.
+Errors.  A refusal is returned by the low-level methods and raised by those that `smtplib` raises it from.  Whatever
+ends the connection becomes `SMTPServerDisconnected`, with the reason in its text and as its ``__cause__``.
 """
 
 from __future__ import annotations
@@ -237,7 +237,8 @@ class Conversations:
     def _docmd(self, cmd: str, args: str = "") -> Flow[Answer]:
         self._nothing_due()
         yield from Call(self.putcmd, cmd, args)
-        return (yield from Call(self.getreply))  # type: ignore[no-any-return]  # an override's own
+        answer: Answer = yield from Call(self.getreply)
+        return answer
 
     def _nothing_due(self) -> None:
         """`SMTPException` if a reply is due that the caller has not read: the next one would be taken for another's."""
@@ -272,7 +273,8 @@ class Conversations:
 
     def _reset(self) -> Flow[Answer]:
         self.command_encoding = "ascii"
-        return (yield from Call(self.docmd, "rset"))  # type: ignore[no-any-return]  # an override's own
+        answer: Answer = yield from Call(self.docmd, "rset")
+        return answer
 
     def _reset_quietly(self) -> Flow[None]:
         # What went wrong here would hide the refusal that made the reset necessary; the next call will see it.
@@ -376,7 +378,7 @@ class Conversations:
             yield from Call(self.close)
 
     def _forget(self) -> None:
-        """Nothing that one server said holds for the next, nor for the same one after TLS has started (RFC 3207 4.2)."""
+        """What one server said holds neither for the next nor for the same one after TLS has started (RFC 3207 4.2)."""
         self.ehlo_resp = self.helo_resp = None
         self.esmtp_features = {}
         self.does_esmtp = False
@@ -461,8 +463,8 @@ class Conversations:
                 return (yield from self._call_auth(mechanism, authobject, initial_response_ok))
             except SMTPAuthenticationError as error:
                 failure = error
-                # 535: the credentials are wrong, and would be with any mechanism; trying on locks people out.  454, 421:
-                # not now.  Anything else may only mean that this mechanism is not to be had.
+                # 535: the credentials are wrong, and would be with any mechanism; trying on locks people out.  454,
+                # 421: not now.  Anything else may only mean that this mechanism is not to be had.
                 if error.smtp_code in (535, 454, 421):
                     break
         assert failure is not None
@@ -472,7 +474,8 @@ class Conversations:
         def auth() -> Any:
             return self.auth(mechanism, authobject, initial_response_ok=initial_response_ok)
 
-        return (yield from Call(auth))  # type: ignore[no-any-return]  # an override's own
+        answer: Answer = yield from Call(auth)
+        return answer
 
     # -- mail ---------------------------------------------------------------------------------------------------------
 
@@ -595,7 +598,8 @@ class Conversations:
                 )
             mail_options = (*mail_options, "SMTPUTF8", "BODY=8BITMIME")
         octets = flatten(msg, utf8=utf8)
-        return (yield from Call(self.sendmail, sender, recipients, octets, mail_options, rcpt_options))  # type: ignore[no-any-return]  # an override's own
+        refused: Refused = yield from Call(self.sendmail, sender, recipients, octets, mail_options, rcpt_options)
+        return refused
 
 
 class _WrappedAuthObject:

@@ -99,7 +99,7 @@ class BlockingDriver:
                     else:
                         self.touched = True
                         result = perform[kind](self._connected, effect)
-                except BaseException as error:
+                except BaseException as error:  # noqa: BLE001  # every exception goes into the flow
                     effect = flow.throw(error)
                 else:
                     effect = flow.send(result)

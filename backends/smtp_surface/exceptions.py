@@ -1,8 +1,8 @@
 """The exceptions, with `smtplib`'s names.
 
-Each is a subclass of the one of the same name in `smtplib`, so that an ``except smtplib.SMTPException`` written years ago
-keeps catching, and has the same attributes and `args`.  What ours add: `reply`, the whole reply behind it as a typed
-value (None where there was none); with it `enhanced` and `temporary`; and `outcome`, after a mail transaction.
+Each is a subclass of the one of the same name in `smtplib`, so that an ``except smtplib.SMTPException`` written years
+ago keeps catching, and has the same attributes and `args`.  What ours add: `reply`, the whole reply behind it as a
+typed value (None where there was none); with it `enhanced` and `temporary`; and `outcome`, after a mail transaction.
 """
 
 from __future__ import annotations

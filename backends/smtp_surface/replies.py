@@ -14,7 +14,7 @@ _KEYWORD_START = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 _KEYWORD = _KEYWORD_START | {"-"}
 
 
-class SMTPReply(tuple[int, bytes]):
+class SMTPReply(tuple[int, bytes]):  # noqa: SLOT001  # a tuple's subclass can have no slots but empty ones
     """``(code, text)`` as `smtplib` returns it, the lines joined with LF; `reply` is the typed reply behind it."""
 
     reply: Reply
