@@ -137,8 +137,8 @@ class ClientConnection:
     def send(self, command: Command) -> int:
         """Put a command into the output; returns its ticket, which the event with its reply will carry.
 
-        `LocalProtocolError`, with nothing changed, if the command may not be sent now; on a connection that is poisoned,
-        the `RemoteProtocolError` that poisoned it.
+        `LocalProtocolError`, with nothing changed, if the command may not be sent now; on a poisoned connection the
+        `RemoteProtocolError` that poisoned it.
         """
         self._check()
         name = command.row

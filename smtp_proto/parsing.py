@@ -141,13 +141,10 @@ def parse_command(line: bytes) -> Command:
     verb, _, arguments = text.partition(" ")
     # Verbs are ASCII (RFC 5321 2.4); upper() alone would take "\u017ftarttls" for STARTTLS.
     parse = _PARSERS.get(verb.upper()) if verb.isascii() else None
-    if parse is None:
-        command: Command = Raw(octets)
-    else:
-        try:
-            command = parse(arguments.strip(" "))
-        except InvalidArgument as error:
-            raise _syntax(str(error)) from None
+    try:
+        command = Raw(octets) if parse is None else parse(arguments.strip(" "))
+    except InvalidArgument as error:
+        raise _syntax(str(error)) from None
     set_field(command, "line", line + b"\r\n")
     return command
 

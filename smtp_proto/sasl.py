@@ -9,7 +9,6 @@ Whether they are right is for the server's handler to say.
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable, Generator
 from typing import NamedTuple, Protocol
 
@@ -98,6 +97,8 @@ class CramMD5:
     def step(self, challenge: bytes | None) -> bytes | None:
         if challenge is None:
             return None  # the server speaks first
+        import hmac  # here, because it loads OpenSSL's hashes: a third of the time that importing this package takes
+
         return self._user + b" " + hmac.new(self._password, challenge, "md5").hexdigest().encode("ascii")
 
 

@@ -29,8 +29,8 @@ MAX_LINE = 12290
 
 _TOO_LONG = Reply(500, "5.5.6 Line too long")
 # RFC 5321 4.5.1 and 4.5.4 leave no other place for a 503 than its text; LMTP has its own hello (RFC 2033 4.1).
-_NO_TRANSACTION = (State.CONNECTED, State.REFUSED)
 _HELLO = {False: ("EHLO", "HELO"), True: ("LHLO",)}
+_NOT_INTRODUCED = (State.CONNECTED, State.REFUSED)
 
 
 class ServerConnection:
@@ -139,7 +139,7 @@ class ServerConnection:
         self._owe(chunk)
         rejection, self._chunk_rejection = self._chunk_rejection, None
         if rejection is not None:
-            if self._state in _NO_TRANSACTION:
+            if self._state in _NOT_INTRODUCED:
                 # Its row leads to FAILED, out of which RSET leads to READY: a way around EHLO, or around a refusal of
                 # all service.
                 self._owed = Raw(b"")
@@ -183,8 +183,8 @@ class ServerConnection:
             return CommandReceived(command)
         if hint is not None:
             return self._reject(line, hint)
-        # What may already stand behind a STARTTLS is judged when it is answered: refused, it changes nothing, and whether
-        # it came in the same segment must make no difference.
+        # What stands behind a STARTTLS already is judged when that is answered: a refusal changes nothing, and whether
+        # both came in one segment must make no difference.
         self._owe(command)
         return CommandReceived(command)
 

@@ -127,14 +127,19 @@ class ClientSession:
                 else:
                     connection.receive_eof()
         except OSError as error:
-            stage = connection.stage
+            due = self._due()
             connection.abort()
-            raise ConnectionLost(f"no reply ({stage}): {error}") from error
+            raise ConnectionLost(f"no reply to {due}: {error}") from error
         if isinstance(event, ReplyReceived):
             self._said(event.reply)
             return event
+        due = self._due()
         connection.abort()
-        raise ConnectionLost("the server closed the connection unexpectedly, with a reply due")
+        raise ConnectionLost(f"the server hung up, with a reply to {due} due")
+
+    def _due(self) -> str:
+        """The command whose reply is waited for, for people."""
+        return next((command.row for command in self.connection.outstanding), "the message")
 
     def command(self, command: Command) -> Flow[Reply]:
         """Send one command and wait for its answer."""

@@ -21,7 +21,7 @@ from typing import Any
 from smtp_proto.client import ClientConnection
 from smtp_proto.session import ClientSession
 from smtp_proto.states import DEFAULT_TIMEOUTS, Stage
-from smtp_proto.transcript import Observer
+from smtp_proto.transcript import Observer, closed_said, connected_said
 from smtp_surface.addresses import CRLF, _addr_only, _fix_eols, bCRLF, quoteaddr, quotedata
 from smtp_surface.blocking import BlockingSMTP
 from smtp_surface.conversations import Answer
@@ -41,7 +41,7 @@ from smtp_surface.exceptions import (
 from smtp_surface.replies import SMTPReply
 
 from .server import Server
-from .transport import SocketTransport, may_be_overheard, own_name
+from .transport import SocketTransport, may_be_overheard, own_name, peer_name
 
 __all__ = [
     "LMTP",
@@ -180,6 +180,8 @@ class SMTP(BlockingSMTP):
 
     def _begin(self, sock: Any) -> Answer:
         self._adopt(sock, greeted=False)
+        if self.transcript is not None:
+            self.transcript(connected_said(peer_name(sock)))
         self._forget()
         if not self._name_given:
             self.local_hostname = own_name(sock)
@@ -217,6 +219,8 @@ class SMTP(BlockingSMTP):
         self.file = None
         if session is not None:
             session.connection.abort()
+            if self.transcript is not None:
+                self.transcript(closed_said())
         if transport is not None:
             transport.close()
         if sock is not None and (transport is None or sock is not transport.sock):

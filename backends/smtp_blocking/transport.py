@@ -206,6 +206,15 @@ def may_be_overheard(sock: object) -> bool:
     return isinstance(peer, tuple) and not str(peer[0]).startswith(_LOOPBACK)
 
 
+def peer_name(sock: object) -> str:
+    """The other end of a connection, for people."""
+    if isinstance(sock, socket.socket):
+        with suppress(OSError):
+            peer = sock.getpeername()
+            return f"{peer[0]} port {peer[1]}" if isinstance(peer, tuple) else str(peer) or "a Unix socket"
+    return "a socket that was handed in"
+
+
 def own_name(sock: object) -> str:
     """What to introduce oneself as (RFC 5321 4.1.1.1, 4.1.3): a name with a dot, else an address literal.
 

@@ -138,6 +138,9 @@ class Conversations:
         except InvalidArgument:
             raise
         except LocalProtocolError as error:
+            if self._session is not None and self._session.connection.closed:
+                self._discard()
+                raise SMTPServerDisconnected(f"Server not connected: {error}") from error
             raise SMTPException(str(error)) from error
 
     def _lost(self, error: ConnectionLost | RemoteProtocolError) -> SMTPException:
@@ -229,8 +232,8 @@ class Conversations:
                 if error.reply is None or isinstance(error, LimitExceeded):
                     raise
                 reply = error.reply  # a whole reply that is no answer to the command: its text is worth knowing
-        if connection.closed:
-            # A 421, or an answer that leaves nobody in step.
+        if reply.code == 421 or (connection.closed and reply.severity != 2):
+            # The server has said goodbye, or something that leaves nobody in step.
             yield from Call(self.close)
         return SMTPReply(reply)
 
@@ -315,11 +318,11 @@ class Conversations:
         else:
             encoder = DataEncoder()
             yield from Call(self.send, encoder.encode(octets) + encoder.finish())
-        answer = yield from Call(self.getreply)
+        answered: Answer = yield from Call(self.getreply)
         if self.debuglevel > 0:
-            self._print_debug("data:", answer)
-        self._delivered = self._delivered or 200 <= answer[0] <= 299
-        return answer
+            self._print_debug("data:", answered)
+        self._delivered = self._delivered or 200 <= answered[0] <= 299
+        return answered
 
     def _verify(self, address: str) -> Flow[Answer]:
         return (yield from self._docmd("vrfy", _addr_only(address)))
@@ -508,13 +511,14 @@ class Conversations:
             if not self.has_extn("smtputf8"):
                 raise SMTPNotSupportedError("SMTPUTF8 not supported by server")
             self.command_encoding = "utf-8"
-        for address in (from_addr, *to_addrs):
-            address.encode(self.command_encoding)  # UnicodeEncodeError before anything is sent
+        sender, paths = path_of(from_addr), [path_of(address) for address in to_addrs]
+        for path in (sender, *paths, *rcpt_options):
+            path.encode(self.command_encoding)  # UnicodeEncodeError before anything is sent
         self._nothing_due()
         session = self._live()
-        mail = Mail(path_of(from_addr), _split_options(options))
+        mail = Mail(sender, _split_options(options))
         parameters = _split_options(rcpt_options) if self.does_esmtp else ()
-        recipients = [Rcpt(path_of(address), parameters) for address in to_addrs]
+        recipients = [Rcpt(path, parameters) for path in paths]
         with self._translated():
             outcome = yield from deliver(
                 session, mail, recipients, octets, pipelining=self.pipelining and self.has_extn("pipelining")

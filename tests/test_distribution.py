@@ -1,0 +1,73 @@
+"""What is built is complete: the wheel, installed away from the checkout, runs the demonstration."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import venv
+import zipfile
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.test_command import check_demo
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    # Without what would let the checkout, or this environment, show through.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COVERAGE"))}
+    done = subprocess.run(
+        [str(word) for word in command],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if find_spec("hatchling") is None:
+        message = "hatchling is not installed"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    folder = tmp_path_factory.mktemp("wheel")
+    run(sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", folder, cwd=ROOT)
+    [built] = folder.glob("*.whl")
+    return built
+
+
+def test_the_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    packages = {"smtp_proto", "smtp_surface", "smtp_blocking"}
+    top = {name.split("/")[0] for name in names}
+    assert {name for name in top if not name.endswith(".dist-info")} == packages
+    assert {f"{package}/py.typed" for package in packages} <= set(names)
+    assert "smtp_blocking/demo_certificate.pem" in names
+
+
+def test_the_wheel_installed_elsewhere_runs_the_demo(wheel: Path, tmp_path: Path) -> None:
+    venv.create(tmp_path / "environment", with_pip=True)
+    programs = tmp_path / "environment" / "bin"
+    run(programs / "pip", "install", "--quiet", "--no-index", wheel, cwd=tmp_path)
+    check_demo(run(programs / "smtp-proto", "demo", cwd=tmp_path))
+    shown = run(programs / "python", "-c", "import smtp_proto; print(smtp_proto.__file__)", cwd=tmp_path)
+    assert Path(shown.strip()).is_relative_to(tmp_path)
+
+
+def test_the_core_imports_nothing_that_does_io() -> None:
+    code = (
+        "import sys, smtp_proto; "
+        "print({'socket','ssl','asyncio','select','selectors','threading','smtplib'} & set(sys.modules))"
+    )
+    assert run(sys.executable, "-c", code, cwd=ROOT) == "set()\n"
