@@ -72,6 +72,7 @@ def test_close_notify_is_an_end_and_truncation_says_so() -> None:
     assert server.read() == b""
     assert not server.truncated
     server.close()
+    assert server.read() == b""
 
     client, server = pair()
     shake_hands(client, server)
