@@ -21,11 +21,10 @@ from .errors import InvalidArgument
 from .grammar import (
     CONTROL_BYTES,
     CRLF,
-    DOMAIN,
-    ESMTP_PARAMETER,
     MAX_COMMAND_LENGTH,
     PATH,
     SASL_MECHANISM,
+    WORD,
     clean_text,
     excerpt,
 )
@@ -59,7 +58,7 @@ class _Domain(Command):
 
     def __init__(self, domain: str) -> None:
         octets = clean_text("domain", domain)
-        if not DOMAIN.fullmatch(domain):
+        if not WORD.fullmatch(domain):
             raise InvalidArgument("domain", f"{excerpt(domain)} is not one word")
         set_field(self, "domain", domain)
         set_field(self, "line", b"%b %b\r\n" % (self.verb.lower().encode(), octets))
@@ -106,8 +105,8 @@ class _Envelope(Command):
         parameters = tuple(parameters)
         line = b"%b:<%b>" % (self._keyword, octets)
         for parameter in parameters:
-            if not ESMTP_PARAMETER.fullmatch(parameter):
-                raise InvalidArgument("parameter", f"{excerpt(parameter)} is not of the form keyword or keyword=value")
+            if not WORD.fullmatch(parameter):
+                raise InvalidArgument("parameter", f"{excerpt(parameter)} is not one word")
             line += b" " + clean_text("parameter", parameter)
         set_field(self, "path", path)
         set_field(self, "parameters", parameters)
@@ -138,11 +137,6 @@ class Rcpt(_Envelope):
     verb = "RCPT"
     _keyword = b"rcpt to"
     _argument = "forward-path"
-
-    def __init__(self, path: str, parameters: Iterable[str] = ()) -> None:
-        if not path:
-            raise InvalidArgument("forward-path", "a recipient's path is never empty")
-        super().__init__(path, parameters)
 
 
 class _Bare(Command):

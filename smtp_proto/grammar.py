@@ -27,11 +27,10 @@ PATH = re.compile(_PATH)
 BRACKETED_PATH = re.compile(rf"<({_PATH})>(?: +(.*))?", re.DOTALL)
 
 # RFC 5321 4.1.2: esmtp-keyword ["=" esmtp-value]; RFC 6531 3.3 adds UTF-8 to the value.  "=" inside the value is
-# outside the grammar, but base64 and xtext users send it.
+# outside the grammar, but base64 and xtext users send it.  This is what a server takes for a parameter; a client sends
+# any word that its caller gives, for there are servers with parameters of their own.
 ESMTP_PARAMETER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*(?:=[^\s\x00-\x1f\x7f]*)?")
-
-# RFC 5321 2.3.5 and 4.1.3: a domain or an address literal; again only what could start something else is refused.
-DOMAIN = re.compile(r"[^\s\x00-\x1f\x7f]+")
+WORD = re.compile(r"[^\s\x00-\x1f\x7f]+")
 
 # RFC 4954 3: sasl-mech is 1*20 of A-Z 0-9 - _ (RFC 4422 3.1).  Lower case is accepted and raised by the caller.
 SASL_MECHANISM = re.compile(r"[A-Za-z0-9_-]{1,20}")

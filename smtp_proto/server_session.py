@@ -353,7 +353,11 @@ class ServerSession:
     def _secure(self) -> Flow[None]:
         context = self.settings.tls_context
         assert context is not None
-        yield from StartTLS(context, None, server_side=True)
+        try:
+            yield from StartTLS(context, None, server_side=True)
+        except OSError:
+            self.connection.abort()  # in the middle of a handshake there is no saying goodbye
+            raise
         self.connection.tls_established()
         # RFC 3207 4.2: "the server MUST discard any knowledge obtained from the client".
         self.tls = True

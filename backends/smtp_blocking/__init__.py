@@ -19,6 +19,7 @@ from contextlib import suppress
 from typing import Any
 
 from smtp_proto.client import ClientConnection
+from smtp_proto.grammar import clean_text
 from smtp_proto.session import ClientSession
 from smtp_proto.states import DEFAULT_TIMEOUTS, Stage
 from smtp_proto.transcript import Observer, closed_said, connected_said
@@ -160,8 +161,10 @@ class SMTP(BlockingSMTP):
     def connect(self, host: str = "localhost", port: int = 0, source_address: tuple[str, int] | None = None) -> Answer:
         """Connect and return the greeting; `OSError` if there is no connection to be had.
 
+        `ValueError` for a host with control characters or lone surrogates.
         ``"name:port"`` is understood where `port` is 0.  A connection that there was is closed.
         """
+        clean_text("host", host)
         if source_address:
             self.source_address = source_address
         if not port and host.count(":") == 1:

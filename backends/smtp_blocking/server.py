@@ -122,8 +122,8 @@ class Server:
             self._stopping = True
             open_now = list(self._connections.items())
         with suppress(OSError):
-            listener.shutdown(socket.SHUT_RDWR)  # wakes `accept`
-        listener.close()
+            # Wakes `accept`, on every system alike, which then finds that it is to stop.
+            socket.create_connection((self.host, self.port), timeout=1).close()
         for _, transport in open_now:
             transport.wake()
         assert self._acceptor is not None
@@ -147,7 +147,7 @@ class Server:
             try:
                 sock, peer = listener.accept()
             except OSError:
-                return
+                continue  # that client is gone again, or there is no descriptor to be had just now
             # Replies are small and wanted at once (what Nagle's algorithm would hold back).
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             transport = SocketTransport(sock)
@@ -160,6 +160,10 @@ class Server:
                     self._connections[thread] = transport
                     # Inside the lock: `stop` joins what it finds here, and only a thread that runs can be joined.
                     thread.start()
+            if self._stopping:
+                transport.close()
+                listener.close()
+                return
             if refused:
                 with suppress(OSError):
                     sock.setblocking(False)

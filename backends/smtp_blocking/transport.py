@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from smtp_proto.effects import Sent
-from smtp_proto.grammar import DOMAIN
+from smtp_proto.grammar import WORD
 
 # Octets asked for in one read: the largest TLS record is 16 kB, and replies are smaller.
 READ_SIZE = 65536
@@ -221,7 +221,7 @@ def own_name(sock: object) -> str:
     Nothing is looked up: a resolver that does not answer would hold every program up for its time-out.
     """
     name = os.uname().nodename if hasattr(os, "uname") else ""
-    if "." in name and name.isascii() and DOMAIN.fullmatch(name):
+    if "." in name and name.isascii() and WORD.fullmatch(name):
         return name
     address = "127.0.0.1"
     if isinstance(sock, socket.socket):

@@ -23,10 +23,11 @@ from smtp_proto.body import DataEncoder
 from smtp_proto.commands import AuthResponse, Command, EndOfData, Mail, Raw, Rcpt
 from smtp_proto.effects import Call, Flow
 from smtp_proto.errors import ConnectionLost, InvalidArgument, LimitExceeded, LocalProtocolError, RemoteProtocolError
+from smtp_proto.grammar import clean_text
 from smtp_proto.outcome import Outcome
 from smtp_proto.parsing import written_command
 from smtp_proto.replies import Reply
-from smtp_proto.sasl import AuthenticationAborted
+from smtp_proto.sasl import AuthenticationAborted, CramMD5, Plain
 from smtp_proto.session import ClientSession
 from smtp_proto.states import MODES, Stage, State
 from smtp_proto.transaction import deliver
@@ -258,18 +259,24 @@ class Conversations:
     # -- one command each ---------------------------------------------------------------------------------------------
 
     def _helo(self, name: str = "") -> Flow[Answer]:
-        answer = yield from self._docmd("helo", name or self.local_hostname)
+        answer = yield from self._docmd("helo", self._introduction(name))
         self.helo_resp = answer[1]
         return answer
 
     def _ehlo(self, name: str = "") -> Flow[Answer]:
         self.esmtp_features = {}
-        answer = yield from self._docmd(self.ehlo_msg, name or self.local_hostname)
+        answer = yield from self._docmd(self.ehlo_msg, self._introduction(name))
         self.ehlo_resp = answer[1]
         if answer[0] == 250:
             self.does_esmtp = True
             self.esmtp_features = dict(features_of(typed_reply(answer)))
         return answer
+
+    def _introduction(self, name: str) -> str:
+        name = name or self.local_hostname
+        if "\r" not in name and "\n" not in name:  # those are for `putcmd` to name
+            clean_text("local_hostname", name)
+        return name
 
     def _help(self, args: str = "") -> Flow[bytes]:
         return (yield from self._docmd("help", args))[1]
@@ -435,15 +442,11 @@ class Conversations:
 
     def auth_cram_md5(self, challenge: bytes | None = None) -> str | None:
         """Authobject for CRAM-MD5 (RFC 2195); needs `self.user` and `self.password`."""
-        from smtp_proto.sasl import CramMD5
-
         response = CramMD5(self.user, self.password).step(challenge)
         return response.decode("utf-8") if response is not None else None
 
     def auth_plain(self, challenge: bytes | None = None) -> str:
         """Authobject for PLAIN (RFC 4616); needs `self.user` and `self.password`."""
-        from smtp_proto.sasl import Plain
-
         return Plain(self.user, self.password).step(challenge).decode("utf-8")
 
     def auth_login(self, challenge: bytes | None = None) -> str:
@@ -458,6 +461,7 @@ class Conversations:
         usable = [mechanism for mechanism in ("CRAM-MD5", "PLAIN", "LOGIN") if mechanism in offered]
         if not usable:
             raise SMTPException("No suitable authentication method found.")
+        Plain(user, password)  # `ValueError` for what no mechanism can carry, before anything is sent
         self.user, self.password = user, password
         failure: SMTPAuthenticationError | None = None
         for mechanism in usable:
