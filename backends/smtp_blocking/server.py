@@ -98,7 +98,7 @@ class Server:
         self._listener: socket.socket | None = None
         self._acceptor: threading.Thread | None = None
         self._lock = threading.Lock()
-        self._stopping = False
+        self._stopping = threading.Event()
         self._connections: dict[threading.Thread, SocketTransport] = {}
 
     # -- life ---------------------------------------------------------------------------------------------------------
@@ -109,7 +109,7 @@ class Server:
         listener = socket.create_server((self.host, self.port), family=family)
         self.host, self.port = listener.getsockname()[:2]
         self._listener = listener
-        self._stopping = False
+        self._stopping.clear()
         self._acceptor = threading.Thread(target=self._accept, args=(listener,), name="smtp-server", daemon=True)
         self._acceptor.start()
 
@@ -119,10 +119,12 @@ class Server:
         if listener is None:
             return
         with self._lock:
-            self._stopping = True
+            self._stopping.set()
             open_now = list(self._connections.items())
+        # `accept` must wake up to find that it is to stop: Linux does that at a shutdown, other systems at a connection.
         with suppress(OSError):
-            # Wakes `accept`, on every system alike, which then finds that it is to stop.
+            listener.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):
             socket.create_connection((self.host, self.port), timeout=1).close()
         for _, transport in open_now:
             transport.wake()
@@ -143,32 +145,32 @@ class Server:
     # -- threads ------------------------------------------------------------------------------------------------------
 
     def _accept(self, listener: socket.socket) -> None:
-        while True:
-            try:
-                sock, peer = listener.accept()
-            except OSError:
-                continue  # that client is gone again, or there is no descriptor to be had just now
-            # Replies are small and wanted at once (what Nagle's algorithm would hold back).
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            transport = SocketTransport(sock)
-            thread = threading.Thread(
-                target=self._serve, args=(transport, peer), name=f"smtp-server {peer}", daemon=True
-            )
-            with self._lock:
-                refused = self._stopping or len(self._connections) >= self._max_connections
-                if not refused:
-                    self._connections[thread] = transport
-                    # Inside the lock: `stop` joins what it finds here, and only a thread that runs can be joined.
-                    thread.start()
-            if self._stopping:
-                transport.close()
-                listener.close()
+        with listener:
+            while not self._stopping.is_set():
+                try:
+                    sock, peer = listener.accept()
+                except OSError:
+                    # That client is gone again, or there is no descriptor to be had just now, or this is the end.
+                    self._stopping.wait(0.05)
+                    continue
+                self._admit(SocketTransport(sock), peer)
+
+    def _admit(self, transport: SocketTransport, peer: object) -> None:
+        """A thread for a connection, or a refusal where there are too many."""
+        sock = transport.sock
+        # Replies are small and wanted at once (what Nagle's algorithm would hold back).
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        thread = threading.Thread(target=self._serve, args=(transport, peer), name=f"smtp-server {peer}", daemon=True)
+        with self._lock:
+            if not self._stopping.is_set() and len(self._connections) < self._max_connections:
+                self._connections[thread] = transport
+                # Inside the lock: `stop` joins what it finds here, and only a thread that runs can be joined.
+                thread.start()
                 return
-            if refused:
-                with suppress(OSError):
-                    sock.setblocking(False)
-                    sock.send(Reply(421, f"4.3.2 {self.settings.hostname} Too many connections").encode())
-                transport.close()
+        with suppress(OSError):
+            sock.setblocking(False)
+            sock.send(Reply(421, f"4.3.2 {self.settings.hostname} Too many connections").encode())
+        transport.close()
 
     def _serve(self, transport: SocketTransport, peer: object) -> None:
         driver = BlockingDriver(transport, self._timeouts)
