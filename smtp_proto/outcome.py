@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import Enum
 
-from .commands import Command, Rcpt
+from .commands import Rcpt
 from .replies import Reply
 
 
 class Phase(Enum):
-    """How far a transaction came: the last thing that was begun."""
+    """How far a transaction came: of the envelope what was answered last, of the message what was begun last."""
 
-    MAIL = "mail"  # the sender was announced
-    RCPT = "rcpt"  # the recipients were
-    DATA = "data"  # the message was announced
-    BODY = "body"  # octets of the message were sent
-    SENT = "sent"  # the end of the message was sent: from here on the server may have it
+    MAIL = "mail"  # the sender at most was answered
+    RCPT = "rcpt"  # a recipient was
+    DATA = "data"  # the announcement of the message was
+    BODY = "body"  # the message was begun
+    SENT = "sent"  # its last octets were given to the transport: from here on the server may have it
     DONE = "done"  # ... and the server has answered
 
 
@@ -68,8 +68,6 @@ class Outcome:
     @property
     def delivered(self) -> bool:
         """True if the server took the message, for one recipient at least."""
-        if self.phase is not Phase.DONE:
-            return False
         finals = [recipient.final for recipient in self.recipients if recipient.final is not None]
         if finals:
             return any(final.accepted for final in finals)
@@ -88,18 +86,15 @@ class Outcome:
     @property
     def refusal(self) -> Reply | None:
         """The reply that ended the transaction for all recipients, if one did; not that of a single recipient."""
-        for reply in (self.mail, self.data, self.final):
-            if reply is not None and reply.severity != 2 and not (reply is self.data and reply.severity == 3):
-                return reply
-        return None
+        if self.mail is not None and not self.mail.accepted:
+            return self.mail
+        if self.data is not None and self.data.severity != 3:
+            return self.data
+        # In LMTP the last answer is one of several; it stands for all only if none of them took the message.
+        return self.final if self.phase is Phase.DONE and not self.delivered else None
 
     def __repr__(self) -> str:
         return (
             f"Outcome(phase={self.phase.name}, mail={self.mail}, recipients={self.recipients}, data={self.data}, "
             f"final={self.final})"
         )
-
-
-def of_recipient(command: Command | None, recipients: Iterable[RecipientOutcome]) -> RecipientOutcome | None:
-    """The entry that belongs to the very RCPT `command` (identity, for one address may stand twice)."""
-    return next((recipient for recipient in recipients if recipient.command is command), None)

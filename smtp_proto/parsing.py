@@ -32,7 +32,7 @@ from .commands import (
     Vrfy,
 )
 from .errors import InvalidArgument, ProtocolError
-from .grammar import BRACKETED_PATH, CONTROL_BYTES
+from .grammar import BRACKETED_PATH, CONTROL_BYTES, ESMTP_PARAMETER, excerpt
 from .records import set_field
 from .replies import Reply
 from .states import TABLE
@@ -72,9 +72,20 @@ def _path(make: Callable[[str, list[str]], Command], keyword: str) -> Callable[[
         if match is None:
             raise _syntax(f"Syntax: {keyword}:<address> [parameters]")
         # Not split(), which takes U+2003 for a separator, too.
-        return make(match[1], [parameter for parameter in (match[2] or "").split(" ") if parameter])
+        parameters = [parameter for parameter in (match[2] or "").split(" ") if parameter]
+        for parameter in parameters:
+            if not ESMTP_PARAMETER.fullmatch(parameter):
+                raise _syntax(f"{excerpt(parameter)} is not of the form keyword or keyword=value")
+        return make(match[1], parameters)
 
     return parse
+
+
+def _rcpt(path: str, parameters: list[str]) -> Command:
+    if not path:
+        # RFC 5321 4.1.2: only a reverse-path can be null.  A client may send it, to see what a server says to it.
+        raise InvalidArgument("forward-path", "a recipient's path is never empty")
+    return Rcpt(path, parameters)
 
 
 # Nobody knows now how many octets follow, and read as commands they would be an attack: so the connection is closed.
@@ -115,7 +126,7 @@ _PARSERS: dict[str, Callable[[str], Command]] = {
     "HELO": _text(Helo),
     "LHLO": _text(Lhlo),
     "MAIL": _path(Mail, "FROM"),
-    "RCPT": _path(Rcpt, "TO"),
+    "RCPT": _path(_rcpt, "TO"),
     "DATA": _nothing(Data),
     "BDAT": _bdat,
     "RSET": _nothing(Rset),

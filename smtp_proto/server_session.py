@@ -13,7 +13,6 @@ up to `Settings.max_recipients`.  A client that makes too many mistakes, or trie
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .commands import Auth, AuthResponse, Bdat, Command, Data, Ehlo, Helo, Help, Lhlo, Mail, Quit, Raw, Rcpt, Rset
@@ -76,6 +75,7 @@ class ServerSession:
         self._content = bytearray()
         self._oversize = False
         self._exchange: ServerExchange | None = None
+        self._presented: Credentials | None = None
         self._errors = 0
         self._auth_failures = 0
         self._judges: dict[type[Command], Callable[[Any], Flow[Reply]]] = {
@@ -94,26 +94,20 @@ class ServerSession:
     def run(self) -> Flow[None]:
         """The whole conversation, until one side closes; the transport is closed at the end.
 
-        A deadline that passes is answered with a 421 (RFC 5321 3.8); a peer that breaks the framing is hung up on.
+        A client that says nothing for too long is told 421 (RFC 5321 3.8); one that breaks the framing, or does not
+        read what it is told, is hung up on.
         """
         connection = self.connection
         try:
             refusal = yield from self._ask(self.handler.connect)
-            connection.send(refusal or Reply(220, f"{self.settings.hostname} {'LMTP' if connection.lmtp else 'ESMTP'}"))
+            protocol = "LMTP" if connection.lmtp else "ESMTP"
+            yield from self._answer(refusal or Reply(220, f"{self.settings.hostname} {protocol}"))
             yield from self._talk()
-        except TimeoutError:
-            if not connection.closed:
-                connection.close_with(Reply(421, f"4.4.2 {self.settings.hostname} Timeout, closing"))
-                yield from self._last_words()
         except (ProtocolError, OSError):
             # Injected octets, or a connection that failed: there is nobody to tell.
             pass
         connection.abort()
         yield from Close()
-
-    def _last_words(self) -> Flow[None]:
-        with suppress(OSError):
-            yield from self._flush()
 
     def _talk(self) -> Flow[None]:
         connection = self.connection
@@ -122,7 +116,12 @@ class ServerSession:
             event = connection.next_event()
             if event is NEED_DATA:
                 yield from self._flush()
-                octets = yield from Receive(Stage.SERVER, again)
+                try:
+                    octets = yield from Receive(Stage.SERVER, again)
+                except TimeoutError:
+                    # Only here: in the middle of a reply or of a handshake there is no place for a line.
+                    connection.close_with(Reply(421, f"4.4.2 {self.settings.hostname} Timeout, closing"))
+                    continue
                 again = True
                 if octets:
                     connection.receive_data(octets)
@@ -172,17 +171,32 @@ class ServerSession:
         if isinstance(command, Raw):
             self._reject(reply)
             return
-        if isinstance(command, Rset) or (isinstance(command, (Ehlo, Helo, Lhlo)) and reply.accepted):
-            self._forget_transaction()
-        yield from self._answer(reply)
+        if (yield from self._answer(reply)).accepted:
+            self._take_effect(command)
 
-    def _answer(self, reply: Reply) -> Flow[None]:
-        """Give a reply; one of the handler's that can be no answer here is the handler's failure."""
+    def _answer(self, reply: Reply) -> Flow[Reply]:
+        """Give a reply, and return what was given: one that can be no answer here is the handler's failure, a 451."""
         try:
             self.connection.send(reply)
         except LocalProtocolError as error:
             yield from Call(self.handler.failed, self, error)
-            self.connection.send(_FAILED)
+            reply = _FAILED
+            self.connection.send(reply)
+        return reply
+
+    def _take_effect(self, command: Command) -> None:
+        """What an accepted command changes here: when its reply is out, for both sides must think the same of it."""
+        if isinstance(command, (Ehlo, Helo, Lhlo)):
+            self.hello = command
+            self._forget_transaction()
+        elif isinstance(command, Rset):
+            self._forget_transaction()
+        elif isinstance(command, Mail):
+            self._mail = command
+        elif isinstance(command, Rcpt):
+            self._recipients.append(command)
+        elif isinstance(command, (Auth, AuthResponse)):
+            self.credentials = self._presented
 
     def _plain_answer(self, command: Command) -> Reply:
         """The answer to a command that nothing needs to be decided for."""
@@ -208,7 +222,6 @@ class ServerSession:
         refusal: Reply | None = yield from self._ask(self.handler.helo, command)
         if refusal is not None:
             return refusal
-        self.hello = command
         if isinstance(command, Helo):
             return Reply(250, self.settings.hostname)
         return Reply(250, "\n".join([self.settings.hostname, *self.offers()]))
@@ -243,9 +256,6 @@ class ServerSession:
         if not command.path.isascii() and command.parameter("SMTPUTF8") is None:
             return Reply(553, "5.6.7 An address that is not ASCII needs SMTPUTF8")
         refusal: Reply | None = yield from self._ask(self.handler.mail, command)
-        if refusal is None or refusal.accepted:
-            self._forget_transaction()
-            self._mail = command
         return refusal or Reply(250, "2.1.0 Sender OK")
 
     def _on_rcpt(self, command: Rcpt) -> Flow[Reply]:
@@ -258,8 +268,6 @@ class ServerSession:
             # RFC 5321 4.5.3.1.10: 452, and the client sends the rest in another transaction.
             return Reply(452, "4.5.3 Too many recipients")
         refusal: Reply | None = yield from self._ask(self.handler.rcpt, command)
-        if refusal is None or refusal.accepted:
-            self._recipients.append(command)
         return refusal or Reply(250, "2.1.5 Recipient OK")
 
     def _on_quit(self, command: Quit) -> Flow[Reply]:
@@ -294,8 +302,9 @@ class ServerSession:
             mismatch = LocalProtocolError(f"{len(answers)} answers for {replies} recipients")
             yield from Call(self.handler.failed, self, mismatch)
             answers = [_FAILED] * replies
-        for reply in answers:
-            yield from self._answer(reply)
+        due = iter(answers)
+        while self.connection.owes_reply:  # a 421 is the last, whatever was to follow
+            yield from self._answer(next(due))
 
     def _too_big(self) -> Reply:
         return Reply(552, f"5.3.4 The message is larger than {self.settings.max_size} octets")
@@ -332,14 +341,19 @@ class ServerSession:
             return Reply.challenge(self._exchange.send(response))
         except StopIteration as stop:
             credentials: Credentials = stop.value
+            self._presented = credentials
         except UnacceptableResponse as error:
             self._exchange = None
             return self._auth_failed(Reply(501, f"5.5.2 {error}"))
         self._exchange = None
         refusal: Reply | None = yield from self._ask(self.handler.auth, credentials)
+        if refusal is not None and refusal.severity == 3:
+            # The mechanism is at its end, and nobody would know what to do with another response.
+            no_answer = LocalProtocolError(f"{refusal.code} is no answer to credentials")
+            yield from Call(self.handler.failed, self, no_answer)
+            refusal = _FAILED
         if refusal is not None and not refusal.accepted:
             return self._auth_failed(refusal)
-        self.credentials = credentials
         return refusal or Reply(235, "2.7.0 Authentication succeeded")
 
     def _auth_failed(self, refusal: Reply) -> Reply:

@@ -24,7 +24,7 @@ from .client import ClientConnection
 from .commands import Auth, AuthResponse, Command, Ehlo, Helo, Lhlo, Quit, Rset, StartTLS
 from .effects import Call, Close, Flow, Poll, Receive, Send
 from .effects import StartTLS as StartTLSEffect
-from .errors import ConnectionLost, RemoteProtocolError
+from .errors import ConnectionLost, ProtocolError, RemoteProtocolError
 from .events import NEED_DATA, ConnectionClosed, ReplyReceived, ServiceClosing
 from .replies import Reply
 from .sasl import MAX_CHALLENGES, AuthenticationAborted, Mechanism
@@ -48,6 +48,7 @@ class ClientSession:
     def __init__(self, connection: ClientConnection, observe: Observer | None = None) -> None:
         self.connection = connection
         self.observe = observe
+        self._write_failed: OSError | None = None  # why the end came
 
     # -- the three that carry the others ------------------------------------------------------------------------------
 
@@ -74,9 +75,11 @@ class ClientSession:
         if isinstance(event, ConnectionClosed):
             connection.abort()
             raise ConnectionLost("the server has closed the connection")
-        if octets:
+        if connection.unread:
+            # A part of a reply, come by now or left behind the last one: the rest would be taken for the next answer.
             connection.abort()
-            raise RemoteProtocolError(f"octets that no command asked for: {octets[:80]!r}")
+            what = f"{octets[:80]!r}" if octets else "behind the last reply"
+            raise RemoteProtocolError(f"octets that no command asked for: {what}")
 
     def flush(self, stage: Stage = Stage.COMMAND, *, until_heard: bool = False) -> Flow[bool]:
         """Write what the connection has put out; False if the peer has ended or broken the connection meanwhile.
@@ -89,8 +92,9 @@ class ClientSession:
         while unsent:
             try:
                 received, unsent = yield from Send(unsent, stage)
-            except OSError:
+            except OSError as error:
                 # The peer may have said why before it hung up: what has arrived is still to be read.
+                self._write_failed = error
                 try:
                     received = yield from Poll()
                 except OSError:
@@ -135,6 +139,9 @@ class ClientSession:
             return event
         due = self._due()
         connection.abort()
+        failure = self._write_failed
+        if failure is not None:
+            raise ConnectionLost(f"writing failed, with a reply to {due} due: {failure}") from failure
         raise ConnectionLost(f"the server hung up, with a reply to {due} due")
 
     def _due(self) -> str:
@@ -180,7 +187,8 @@ class ClientSession:
         `initial_response=False` lets the server ask first.  `exchange` replaces `self.command`, for a surface whose
         own methods are to be used.  `AuthenticationAborted` if the exchange had to be cancelled with "*": for a
         challenge that is not base64, and after too many of them.  If the mechanism itself raises, the exchange is
-        cancelled and what it raised goes on; the session stays usable, unless the server answers "*" with a 334.
+        cancelled and what it raised goes on; the session stays usable, unless the server answers "*" with a 334 or
+        hangs up.  Interrupted or cancelled in the middle of the exchange, the connection is aborted.
         """
         exchange = exchange or self.command
         first = (yield from Call(mechanism.step, None)) if initial_response else None
@@ -197,17 +205,26 @@ class ClientSession:
                     raise AuthenticationAborted("the challenge is not base64", reply) from None
                 response = yield from Call(mechanism.step, challenge)
                 reply = yield from exchange(AuthResponse(response or b""))
-        except Exception:
+        except BaseException as error:
             if self.connection.state is State.AUTH and not self.connection.closed:
-                yield from self._cancel()
+                yield from self._cancel(waiting=isinstance(error, Exception))
             raise
         return reply
 
-    def _cancel(self) -> Flow[None]:
-        # RFC 4954 4: "the server MUST reject the AUTH command by sending a 501 reply".  One that asks again cannot be
-        # got out of the exchange.
-        if (yield from self.command(AuthResponse(None))).severity == 3:
-            self.connection.abort()
+    def _cancel(self, waiting: bool) -> Flow[None]:
+        """Get out of an exchange; its failure only ends the connection, for it must not hide why it had to be."""
+        connection = self.connection
+        try:
+            # RFC 4954 4: "the server MUST reject the AUTH command by sending a 501 reply".  One that asks again cannot
+            # be got out of the exchange; and whoever was interrupted cannot wait for what it says.
+            if waiting and (yield from self.command(AuthResponse(None))).severity != 3:
+                return
+        except ProtocolError:
+            pass
+        except BaseException:
+            connection.abort()
+            raise
+        connection.abort()
 
     def start_tls(self, context: ssl.SSLContext, server_hostname: str | None = None) -> Flow[Reply]:
         """STARTTLS (RFC 3207): ask for it, and after the 220 do the handshake.  Returns the answer.

@@ -9,8 +9,8 @@ sent, and what is left of a refused transaction is RSET.
 With `chunking` the message goes as one BDAT LAST (RFC 3030) after the answers to the envelope, which RFC 3030 2 wants
 collected first; no 354 has to be waited for.
 
-From the first octet of the message to the last there is no way back: an exception, a cancellation included, aborts the
-connection.  While it goes out the flow listens: a refusal that comes early ends it.
+Once MAIL is out there is no way back: an exception, a cancellation included, aborts the connection.  While the message
+goes out the flow listens: a refusal that comes early ends it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from .body import LineEndEncoder
 from .commands import Bdat, Command, Data, EndOfData, Mail, Rcpt
 from .effects import Flow, Pull
 from .errors import ConnectionLost, InvalidArgument, LocalProtocolError, ProtocolError, RemoteProtocolError
-from .outcome import Outcome, Phase, of_recipient
+from .outcome import Outcome, Phase, RecipientOutcome
+from .replies import Reply
 from .session import ClientSession
 from .states import Stage, State
 from .transcript import body_said, command_said
@@ -51,8 +52,7 @@ def deliver(
     for a message with a NUL (in a stream the transaction is cut off and the connection aborted).  Refusals are followed
     by RSET, so that a transaction is never left open; if that fails, the connection is aborted and the outcome stands.
     """
-    if isinstance(message, bytes) and b"\0" in message:
-        raise InvalidArgument("message", "a NUL in the text needs BINARYMIME")
+    body = _checked(message)
     if mail.parameter("SMTPUTF8") is None:
         for command in (mail, *recipients):
             if not command.line.isascii():
@@ -60,14 +60,41 @@ def deliver(
     outcome = Outcome(recipients)
     transaction = _Transaction(session, outcome, pipelining)
     try:
-        yield from transaction.run(mail, message, chunking)
-    except ConnectionLost as error:
-        error.outcome = outcome
-        raise
-    except RemoteProtocolError as error:
+        yield from transaction.run(mail, body, chunking)
+    except (ConnectionLost, RemoteProtocolError) as error:
         session.connection.abort()
+        # Behind a refusal of everything nothing is left to lose: it stands, as it does when RSET fails.
+        if _refused(outcome):
+            return outcome
+        if isinstance(error, ConnectionLost):
+            error.outcome = outcome
+            raise
         raise ConnectionLost(str(error), error.reply, outcome) from error
+    except BaseException:
+        if transaction.begun:
+            session.connection.abort()
+        raise
     return outcome
+
+
+def _checked(message: object) -> bytes | Iterator[bytes]:
+    """`message`, for a local mistake must show before anything is sent."""
+    if isinstance(message, (bytes, bytearray, memoryview)):
+        octets = bytes(message)
+        if b"\0" in octets:
+            raise InvalidArgument("message", "a NUL in the text needs BINARYMIME")
+        return octets
+    if isinstance(message, str) or not isinstance(message, Iterable):
+        raise TypeError(f"a message is bytes or an iterable of them, not {type(message).__name__}")
+    return iter(message)
+
+
+def _refused(outcome: Outcome) -> bool:
+    """True if the sender was refused, or every recipient."""
+    if outcome.mail is None or not outcome.mail.accepted:
+        return outcome.mail is not None
+    answered = all(recipient.reply is not None for recipient in outcome.recipients)
+    return bool(outcome.recipients) and answered and not outcome.accepted
 
 
 class _Transaction:
@@ -76,29 +103,34 @@ class _Transaction:
         self.connection = session.connection
         self.outcome = outcome
         self.pipelining = pipelining
+        self.begun = False
+        self._unanswered = iter(outcome.recipients)  # answers come in the order of the commands
 
-    def run(self, mail: Mail, message: Message, chunking: bool) -> Flow[None]:
+    def run(self, mail: Mail, message: bytes | Iterator[bytes], chunking: bool) -> Flow[None]:
         chunking = chunking and isinstance(message, bytes)
         yield from self._envelope(mail, with_data=not chunking)
-        outcome = self.outcome
+        outcome, connection = self.outcome, self.connection
         ready = outcome.mail is not None and outcome.mail.accepted and bool(outcome.accepted)
-        if self.connection.state is State.DATA:
-            if ready:
-                yield from self._guarded(self._lines(message))
-            elif outcome.accepted:
+        if connection.state is State.DATA:
+            # The server may have hung up behind its 354.
+            hung_up = not connection.can_send(EndOfData())
+            if ready and hung_up:
+                yield from self._heard()
+            elif ready:
+                yield from self._lines(message)
+            elif connection.accepted or hung_up:
                 # MAIL was refused and all the rest accepted: what such a server would make of a message, even of an
                 # empty one, nobody knows.
-                self.connection.abort()
-                return
+                connection.abort()
             else:
                 # RFC 2920 3.1: the client "MUST send a single dot"; its answer says nothing about any message.
-                self.connection.send(EndOfData())
+                connection.send(EndOfData())
                 yield from self.session.flush(Stage.BODY)
                 yield from self.session.reply()
-        elif ready and chunking and not self.connection.closed:
+        elif ready and chunking and not connection.closed:
             assert isinstance(message, bytes)
-            yield from self._guarded(self._chunk(message))
-        if not outcome.delivered and not self.connection.closed:
+            yield from self._chunk(message)
+        if not outcome.delivered and not connection.closed:
             yield from self._reset()
 
     # -- the envelope -------------------------------------------------------------------------------------------------
@@ -113,6 +145,7 @@ class _Transaction:
                 return
             yield from session.look()
             connection.send(command)
+            self.begun = True
             if session.observe is not None:
                 session.observe(command_said(command))
             if not self.pipelining:
@@ -134,11 +167,10 @@ class _Transaction:
         if isinstance(command, Mail):
             outcome.mail = reply
         elif isinstance(command, Rcpt):
-            recipient = of_recipient(command, outcome.recipients)
             # Behind a refused MAIL every RCPT is refused too, with a 503 that says nothing about the recipient.
-            if recipient is not None and outcome.mail is not None and outcome.mail.accepted:
+            if outcome.mail is not None and outcome.mail.accepted:
                 outcome.phase = Phase.RCPT
-                recipient.reply = reply
+                next(self._unanswered).reply = reply
         elif outcome.accepted:
             # DATA; without a recipient it is refused for that, which is no answer to any message either.
             outcome.phase = Phase.DATA
@@ -146,20 +178,12 @@ class _Transaction:
 
     # -- the message --------------------------------------------------------------------------------------------------
 
-    def _guarded(self, body: Flow[None]) -> Flow[None]:
-        """`body`, but whatever interrupts it aborts: half a message leaves no way back."""
-        self.outcome.phase = Phase.BODY
-        try:
-            yield from body
-        except BaseException:
-            self.connection.abort()
-            raise
-
-    def _lines(self, message: Message) -> Flow[None]:
+    def _lines(self, message: bytes | Iterator[bytes]) -> Flow[None]:
         session, connection = self.session, self.connection
+        self.outcome.phase = Phase.BODY
         octets = 0
         at_hand = isinstance(message, bytes)
-        pieces = _pieces(message) if isinstance(message, bytes) else iter(message)
+        pieces = _pieces(message) if isinstance(message, bytes) else message
         while True:
             # Pieces of a message that is at hand need no effect; an application's stream may want to be awaited.
             piece = next(pieces, None) if at_hand else (yield from Pull(pieces))
@@ -177,6 +201,7 @@ class _Transaction:
 
     def _chunk(self, message: bytes) -> Flow[None]:
         session, connection = self.session, self.connection
+        self.outcome.phase = Phase.BODY
         encoder = LineEndEncoder()
         encoded = encoder.encode(message) + encoder.finish()
         command = Bdat(len(encoded), last=True)
@@ -200,35 +225,44 @@ class _Transaction:
             yield from self._final()
 
     def _written(self) -> Flow[bool]:
-        """Write what there is; False if the server has refused the message before all of it was out.
+        """Write what there is; False if the server has refused the message before all of it was out."""
+        written = yield from self.session.flush(Stage.BODY, until_heard=True)
+        if written and (self.outcome.phase is Phase.SENT or not self.connection.unread):
+            return True
+        yield from self._heard()
+        return False
+
+    def _heard(self) -> Flow[None]:
+        """What the server says before the message is out: a refusal, or nothing more.
 
         The outcome has the refusal then, and the connection is aborted: the server may go on reading what it has
         refused, or may take it for commands.
         """
-        connection = self.connection
-        written = yield from self.session.flush(Stage.BODY, until_heard=True)
-        if written and (self.outcome.phase is Phase.SENT or not connection.unread):
-            return True
-        event = yield from self.session.reply()
-        if event.reply.severity in (2, 3):
-            raise RemoteProtocolError(f"{event.reply.code} before the message was sent", event.reply)
-        self.outcome.final = event.reply
-        self.outcome.phase = Phase.DONE
-        connection.abort()
-        return False
+        reply = (yield from self.session.reply()).reply
+        if reply.severity in (2, 3):
+            raise RemoteProtocolError(f"{reply.code} before the message was sent", reply)
+        self._done(reply, self.outcome.accepted)
+        self.connection.abort()
 
     def _final(self) -> Flow[None]:
         """The answer to the end of the message; in LMTP one for each accepted recipient (RFC 2033 4.2)."""
-        connection, outcome = self.connection, self.outcome
+        due = self.outcome.accepted
         while True:
             event = yield from self.session.reply()
-            outcome.final = event.reply
-            recipient = of_recipient(event.recipient, outcome.recipients)
-            if recipient is not None:
-                recipient.final = event.reply
-            if connection.closed or not connection.waiting:
+            self.outcome.final = event.reply
+            if event.recipient is not None:
+                due.pop(0).final = event.reply
+            if self.connection.closed or not self.connection.waiting:
                 break
-        outcome.phase = Phase.DONE
+        self._done(event.reply, due)
+
+    def _done(self, reply: Reply, due: list[RecipientOutcome]) -> None:
+        self.outcome.final = reply
+        self.outcome.phase = Phase.DONE
+        if self.connection.lmtp:
+            # One answer for each recipient, unless the server ends it all: then it is for all that are left.
+            for recipient in due:
+                recipient.final = reply
 
     # -- after it -----------------------------------------------------------------------------------------------------
 

@@ -121,7 +121,7 @@ class Server:
         with self._lock:
             self._stopping.set()
             open_now = list(self._connections.items())
-        # `accept` must wake up to find that it is to stop: Linux does that at a shutdown, other systems at a connection.
+        # `accept` must wake up to find that it is to stop: Linux does so at a shutdown, other systems at a connection.
         with suppress(OSError):
             listener.shutdown(socket.SHUT_RDWR)
         with suppress(OSError):

@@ -1,0 +1,33 @@
+"""The fixtures of the conformance suite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+import smtp_blocking
+from tests.leaks import nothing_left_behind
+
+from .backends import BACKENDS, Backend
+
+
+@pytest.fixture(params=BACKENDS, ids=lambda backend: backend.name)
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """Each backend in turn."""
+    found: Backend = request.param
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_behind() -> Iterator[None]:
+    with nothing_left_behind():
+        yield
+
+
+@pytest.fixture
+def server(_nothing_left_behind: None) -> Iterator[smtp_blocking.Server]:
+    """Our own server, which takes everything."""
+    with smtp_blocking.Server() as running:
+        yield running
+    assert running.errors == []

@@ -1,0 +1,43 @@
+"""What a test must not leave behind: threads, and open sockets."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PATIENCE = 10.0  # seconds for a thread to end
+
+# Each entry is one descriptor of this process.  Only here is each also a link that says what it is.
+_DESCRIPTORS = Path("/proc/self/fd")
+
+
+def open_sockets() -> set[str]:
+    """The sockets that this process has open, by the numbers that the system gives them; none where it does not say."""
+    if not _DESCRIPTORS.is_dir():
+        return set()
+    found = set()
+    for name in os.listdir(_DESCRIPTORS):  # noqa: PTH208  # names are all that is wanted
+        try:
+            found.add(os.readlink(_DESCRIPTORS / name))  # noqa: PTH115  # a socket's link leads nowhere
+        except OSError:
+            continue  # the descriptor that this loop lists them with
+    return {link for link in found if link.startswith("socket:")}
+
+
+@contextmanager
+def nothing_left_behind() -> Iterator[None]:
+    """AssertionError if there are threads or open sockets behind the block that were not there before it."""
+    threads, sockets = set(threading.enumerate()), open_sockets()
+    yield
+    for thread in set(threading.enumerate()) - threads:
+        thread.join(PATIENCE)  # one that has done its work may be about to end
+        assert not thread.is_alive(), thread
+    if open_sockets() - sockets:
+        # The traceback of an exception that was caught may hold one.  One that was never closed is a ResourceWarning
+        # when it is collected, and that is an error too.
+        gc.collect()
+    assert not open_sockets() - sockets
