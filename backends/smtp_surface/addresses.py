@@ -8,6 +8,10 @@ from email.utils import parseaddr
 CRLF = "\r\n"
 bCRLF = b"\r\n"  # noqa: N816  # the name is `smtplib`'s
 
+# An address that is nothing but one (RFC 5321 4.1.2, Dot-string "@" Domain): `parseaddr` gives it back as it is, and
+# takes 50 times as long to find that out, most of the time that sending to many recipients costs.
+_BARE = re.compile(r"[\w!#$%&'*+/=?^`{|}~-]+(?:\.[\w!#$%&'*+/=?^`{|}~-]+)*@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*", re.ASCII)
+
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
@@ -21,6 +25,8 @@ def quoteaddr(addrstring: str) -> str:
 
 def _addr_only(addrstring: str) -> str:
     """An address taken out of its display form; as it is where it cannot be parsed."""
+    if _BARE.fullmatch(addrstring):
+        return addrstring
     name, address = parseaddr(addrstring)
     return addrstring if (name, address) == ("", "") else address
 
@@ -37,5 +43,7 @@ def _fix_eols(data: str) -> str:
 
 def path_of(address: str) -> str:
     """What `quoteaddr` puts between the brackets, for the typed commands."""
+    if _BARE.fullmatch(address):
+        return address
     quoted = quoteaddr(address).strip()
     return quoted[1:-1] if quoted.startswith("<") and quoted.endswith(">") else quoted
