@@ -1,0 +1,1 @@
+"""The tests of others, run on `smtp_blocking` in the place of `smtplib`."""
