@@ -186,8 +186,8 @@ class Joined(Generic[T]):
 
     `pieces` says how many octets a `Receive` or a `Poll` is given of what has arrived, `room` how many octets may be on
     the way in each direction (None: any number), so that a `Send` has to wait for its reader.  `lost_after`: when the
-    server has written so many octets the connection is lost: the client reads no more, and then `lost_with` is raised,
-    or without it the stream ends.  `client_fails`: what the client's n-th effect raises.
+    server has written so many octets the connection is lost: the client reads no more, and then has `lost_with` raised,
+    or without it finds the end; what it writes is lost, too.  `client_fails`: what the client's n-th effect raises.
     """
 
     def __init__(
@@ -198,7 +198,7 @@ class Joined(Generic[T]):
         pieces: Pieces = whole,
         room: int | None = None,
         lost_after: int | None = None,
-        lost_with: OSError | None = None,
+        lost_with: type[OSError] | None = None,
         client_fails: Mapping[int, BaseException] | None = None,
     ) -> None:
         self.client = _End(client)
@@ -275,15 +275,18 @@ class Joined(Generic[T]):
             return octets
         if not self._over(end):
             return None
-        if self.lost and self._lost_with is not None:
-            raise self._lost_with
+        self._fail_if_lost(end)
         return b""
 
+    def _fail_if_lost(self, end: _End[Any]) -> None:
+        if self.lost and self._lost_with is not None and end is self.client:
+            raise self._lost_with("lost")
+
     def _send(self, effect: Send, end: _End[Any], other: _End[Any]) -> Any:
-        if self._closed or other.done or self.lost:
-            # What is written to a peer that is gone is lost; only an error shows it at once.
-            if self._lost_with is not None or self._closed:
-                raise self._lost_with or BrokenPipeError("closed")
+        if self._closed:
+            raise BrokenPipeError("closed")
+        if other.done or self.lost:
+            self._fail_if_lost(end)
             return Sent(None, [])
         octets = b"".join(effect.chunks)
         if effect.listen and end.incoming:

@@ -76,8 +76,13 @@ def drain(end: End) -> list[Event]:
 
 def feed(end: End, octets: bytes, cut: Cut = whole) -> list[Event]:
     """The events that the octets bring, arriving in pieces."""
+    return feed_pieces(end, cut(octets))
+
+
+def feed_pieces(end: End, pieces: Iterable[bytes]) -> list[Event]:
+    """The events that the pieces bring, with a look for them after each."""
     events: list[Event] = []
-    for piece in cut(octets):
+    for piece in pieces:
         end.receive_data(piece)
         events += drain(end)
     return events
@@ -207,3 +212,14 @@ def end_message(pair: Pair, body: bytes = b"text\r\n") -> list[Event]:
     """Send a message after DATA and its end; the server's events."""
     pair.client.send_body(body)
     return pair.send(EndOfData())
+
+
+def client_that_sent(*group: Command, lmtp: bool = False) -> ClientConnection:
+    """A client that has sent a group, chunks included, out of READY, to a server that is not one of ours."""
+    client = pair_in(State.READY, lmtp=lmtp).client
+    for command in group:
+        client.send(command)
+        if isinstance(command, Bdat):
+            client.send_body(b"x" * command.size)
+    client.data_to_send()
+    return client

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from smtp_proto.buffer import ReceiveBuffer
 from smtp_proto.errors import LimitExceeded
 
-from .splitting import bytewise, cut, every_split
+from .splitting import bytewise, every_split
 
 LIMIT = 8
 
@@ -155,6 +155,8 @@ def test_counted_octets() -> None:
     buffer.append(b"gh")
     assert buffer.take_all() == b"gh"
     assert len(buffer) == 0
+    buffer.append(b"\n")
+    assert buffer.next_line() == b"\n"
 
 
 def test_octets_put_back_are_searched_again() -> None:
@@ -166,6 +168,8 @@ def test_octets_put_back_are_searched_again() -> None:
     assert buffer.next_line() == b"a\n"
     buffer.append(b"\n")
     assert buffer.next_line() == b"brest\n"
+    buffer.push_back(b"\n")
+    assert buffer.next_line() == b"\n"
 
 
 def test_clearing_forgets_all() -> None:
@@ -175,6 +179,6 @@ def test_clearing_forgets_all() -> None:
     assert buffer.next_line() is None
     buffer.clear()
     assert len(buffer) == 0
-    for piece in cut(b"a\n", 1):
-        buffer.append(piece)
+    buffer.append(b"\na\n")
+    assert buffer.next_line() == b"\n"
     assert buffer.next_line() == b"a\n"

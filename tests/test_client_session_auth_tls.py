@@ -175,10 +175,9 @@ def test_endless_challenges(initial_response: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "sent"),
-    [(b"334 eA==\r\n", True), (b"421 bye\r\n", True), (b"", True), (TimeoutError("timed out"), True), (b"?\r\n", True)],
+    "answer", [b"334 eA==\r\n", b"421 bye\r\n", b"", TimeoutError("timed out"), b"nonsense\r\n", b"300 go on\r\n"]
 )
-def test_a_cancellation_that_fails_closes_and_hides_nothing(answer: bytes | OSError, sent: bool) -> None:
+def test_a_cancellation_that_fails_closes_and_hides_nothing(answer: bytes | OSError) -> None:
     """A 334 after "*", or no answer to it, ends the connection; what is raised is why it was cancelled."""
     session = introduced()
     peer = Scripted([b"334 !\r\n", answer])
@@ -251,7 +250,6 @@ def test_secrets_are_not_told_to_the_observer() -> None:
     """Of a log-in the observer hears the mechanism and the answers, in no step a response."""
     said: list[Said] = []
     session = introduced(observe=said.append)
-    Scripted([b"334 \r\n", b"334 !\r\n", b"501 cancelled\r\n"])
     with pytest.raises(AuthenticationAborted):
         Scripted([b"334 \r\n", b"334 !\r\n", b"501 x\r\n"]).run(session.authenticate(Stepping(b"s3cret", b"s3cret")))
     assert [str(entry) for entry in said] == [

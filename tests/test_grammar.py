@@ -259,6 +259,7 @@ def test_enhanced_status_as_text() -> None:
         (b" \r\n\0\x7f", "+20+0D+0A+00+7F"),
         ("ä".encode(), "+C3+A4"),
         (b"!~", "!~"),
+        (b"09azAZ*,-.<>", "09azAZ*,-.<>"),
     ],
 )
 def test_xtext_pairs(octets: bytes, text: str) -> None:

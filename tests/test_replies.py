@@ -162,6 +162,8 @@ def test_messages_are_short() -> None:
     """Of a hostile line only the beginning is shown, as `repr`."""
     _, error = read([b"x" * 8000 + b"\n"])
     assert error == f"not a reply line: {b'x' * 80!r}"
+    _, error = read([b"250-a\r\n", line_of(8000, b"550 ")])
+    assert error == f"a reply that began with b'250' goes on with {b'550 ' + b'x' * 76!r}"
 
 
 @given(st.data())

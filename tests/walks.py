@@ -23,26 +23,12 @@ from typing import NamedTuple
 
 from smtp_proto.client import ClientConnection
 from smtp_proto.commands import (
-    Auth,
     AuthResponse,
     Bdat,
     Command,
-    Data,
-    Ehlo,
     EndOfData,
-    Expn,
     Greeting,
-    Helo,
-    Help,
-    Lhlo,
-    Mail,
-    Noop,
-    Quit,
-    Raw,
     Rcpt,
-    Rset,
-    StartTLS,
-    Vrfy,
 )
 from smtp_proto.errors import LocalProtocolError
 from smtp_proto.events import (
@@ -58,12 +44,11 @@ from smtp_proto.events import (
 from smtp_proto.replies import Reply
 from smtp_proto.server import ServerConnection
 from smtp_proto.states import TABLE, State, assumed
+from tests.choices import LONG, a_command, a_reply, some_octets
 from tests.pairs import MANY, frozen
 
-# What a message is made of: all that looks like an end of it, or like a command.
-BODY_PIECES = (b"\r", b"\n", b"\r\n", b".", b"..", b"text", b"\r\n.\r\n", b"\n.\n", b"\r.\r", b"quit\r\n", b"\xff")
 # Octets of a line: few, so that a line that is too long costs little.
-MAX_LINE = 500
+MAX_LINE = LONG - 10
 PLAIN = frozenset({"greeting", "EHLO", "LHLO", "HELO"})
 UNASKED = "unasked"
 
@@ -214,7 +199,7 @@ class Walk:
             self._give(piece)
         elif client.state is State.DATA and not client.waiting:
             if random.random() < 0.7:
-                piece = self._octets()
+                piece = some_octets(random)
                 self.body += piece
                 self._give(piece)
             else:
@@ -249,47 +234,12 @@ class Walk:
         else:
             raise AssertionError(f"can_send forbids {command!r}, and send allows it")
 
-    def _octets(self) -> bytes:
-        return b"".join(self.random.choices(BODY_PIECES, k=self.random.randint(0, 6)))
-
     def _command(self) -> Command:
-        """A command, most often one that makes sense, with its number in its argument where it has one."""
+        """A command; where that is a BDAT which may be sent, with the chunk that goes with it."""
         number = len(self.sent)
-        hello: Command = Lhlo(f"h{number}") if self.lmtp else Ehlo(f"h{number}")
-        rcpt = Rcpt(f"r{number}@x")
-        sensible: dict[State, list[Command]] = {
-            State.CONNECTED: [hello],
-            State.READY: [Mail(f"m{number}@x")] * 6 + [Auth("PLAIN", b"%d" % number), StartTLS()],
-            State.MAIL: [rcpt],
-            State.RCPT: [rcpt, rcpt, Data(), Bdat(0), Bdat(0, last=True)],
-            State.BDAT: [Bdat(0), Bdat(0, last=True)],
-            State.FAILED: [Rset()],
-            State.AUTH: [AuthResponse(b"%d" % number), AuthResponse(None), Raw(b"!%d" % number, "AUTH response")],
-        }
-        others = [
-            hello,
-            Helo(f"h{number}"),
-            Rset(),
-            Noop(f"{number}"),
-            Help(f"{number}"),
-            Vrfy(f"{number}"),
-            Expn(f"{number}"),
-            Raw(b"XUNKNOWN %d" % number),
-            Raw(b"DATA %d" % number, "DATA"),  # which takes no argument: rejected
-            Raw(b"XLONG %d " % number + b"x" * MAX_LINE),
-            rcpt,
-            Data(),
-            Bdat(0),
-            EndOfData(),
-            Greeting(),
-        ]
-        state = self.client.sent_state
-        if self.random.random() < 0.8:
-            command = self.random.choice(sensible.get(state, others))
-        else:
-            command = Quit() if self.random.random() < 0.05 or state is State.REFUSED else self.random.choice(others)
+        command = a_command(self.random, self.client.sent_state, number, self.lmtp)
         if isinstance(command, Bdat):
-            chunk = self._octets() + self.random.choice((b"", b"\0"))
+            chunk = some_octets(self.random) + self.random.choice((b"", b"\0"))
             command = Bdat(len(chunk), command.last)
             if self.client.can_send(command):
                 self.chunk = self.messages[number] = chunk
@@ -347,7 +297,7 @@ class Walk:
         server, random = self.server, self.random
         if server.closed:
             return Wait.NEED_DATA
-        if random.random() < 0.002 and server.state is not State.TLS:
+        if server.state is not State.TLS and random.random() < (0.02 if server.state is State.DATA else 0.002):
             farewell = Reply(421, f"4.3.2 {UNASKED}")
             server.close_with(farewell)
             self.server_log.append(Step("close", farewell))
@@ -391,17 +341,8 @@ class Walk:
 
     def _answer(self) -> None:
         """Give the reply that is owed, or the next of them."""
-        random, row = self.random, TABLE[self.answering.row]
-        severities = [severity for severity in row.replies if severity > 3 or not self.rejected]
-        favourable = [severity for severity in severities if severity < 4 and random.random() < 0.75]
-        severity = random.choice(favourable or severities)
-        code = 100 * severity + random.choice((0, 50, 51, 52, 99, random.randint(0, 99)))
-        if random.random() < 0.003:
-            code = random.choice((421, 600, 999))
-        text = random.choice(("", f"{code // 100}.7.1 ")) + f"#{self.number}"
-        if self.due:
-            text += f" {self.due.pop(0)}"
-        reply = Reply(code, random.choice((text, f"{text}\nPIPELINING\n#{self.number + 1}")))
+        recipient = f" {self.due.pop(0)}" if self.due else ""
+        reply = a_reply(self.random, TABLE[self.answering.row], self.rejected, f"#{self.number}{recipient}")
         self.server.send(reply)
         self.server_log.append(Step("reply", reply))
         if self.server.owes_reply:

@@ -261,7 +261,10 @@ class SMTP(BlockingSMTP):
         the 220.  The connection is closed after both.  All that the server said before is forgotten.
         """
         context = _context(context, keyfile, certfile)
-        answer = self._run(self._starttls(context, self.server_hostname or self._host))
+        name = self.server_hostname or self._host
+        if context.check_hostname and not name and self.sock is not None:
+            raise ValueError("server_hostname: needed for a socket that was handed in, to verify the certificate")
+        answer = self._run(self._starttls(context, name))
         if self._transport is not None:
             self.sock = self._transport.sock
         return answer
@@ -342,6 +345,7 @@ class LMTP(SMTP):
             raise ValueError("Non-blocking socket (timeout=0) is not supported")
         with self._lock:
             self._discard()
+            self._host = ""  # a path is no name that a certificate could have
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
                 if self.timeout is not _DEFAULT_TIMEOUT:

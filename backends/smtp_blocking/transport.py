@@ -26,6 +26,9 @@ from smtp_proto.grammar import WORD
 
 # Octets asked for in one read: the largest TLS record is 16 kB, and replies are smaller.
 READ_SIZE = 65536
+# Octets in one write from which on it is part of a long message: then what has arrived is looked at even if the write
+# never had to wait, so that a peer that reads on behind an early refusal is heard.
+LARGE = 32768
 
 _LOOPBACK = ("127.", "::1", "::ffff:127.")
 
@@ -68,6 +71,7 @@ class SocketTransport:
         self.sock: socket.socket = sock
         self._foreign = not isinstance(sock, socket.socket)
         self._wait = _Wait(sock) if not self._foreign else None
+        self._woken = False
 
     @property
     def _secured(self) -> bool:
@@ -119,6 +123,9 @@ class SocketTransport:
                 received = self.poll()
                 if received is not None:
                     return Sent(received, [bytes(view)])
+        if listen and len(octets) >= LARGE:
+            with suppress(OSError):  # of the reading: it comes back with the next one
+                return Sent(self.poll() or None, [])
         return Sent(None, [])
 
     def receive(self, timeout: float | None) -> bytes:
@@ -169,6 +176,8 @@ class SocketTransport:
         )
         self.sock = secured
         self._wait = _Wait(secured)
+        if self._woken:
+            raise OSError("closed by another thread")  # which has shut down the socket that this one was made of
         secured.setblocking(False)
         while True:
             try:
@@ -189,8 +198,13 @@ class SocketTransport:
 
     def wake(self) -> None:
         """End the operation that another thread is in: closing alone would leave it waiting."""
+        self._woken = True
+        if self._wait is None:
+            self.close()
+            return
         with suppress(OSError):
-            self.sock.shutdown(socket.SHUT_RDWR)
+            # Not `SSLSocket.shutdown`: that takes its TLS off first, and the other thread would go on in the clear.
+            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
 
 
 def may_be_overheard(sock: object) -> bool:

@@ -20,6 +20,7 @@ from typing import Any, Self, TypeVar
 
 from smtp_proto.client import ClientConnection
 from smtp_proto.effects import Flow
+from smtp_proto.states import MODES
 
 from .conversations import Answer, AuthObject, Conversations, Refused
 from .driver import BlockingDriver
@@ -60,7 +61,8 @@ class BlockingSMTP(Conversations):
         """True if the connection can be used on after `error`: nothing was begun, or all that was is complete."""
         if not touched and not connection.pending_output:
             return True
-        return isinstance(error, Exception) and connection.at_boundary
+        # In a mode what is sent next is no command: half a message or half a log-in leaves no way back.
+        return isinstance(error, Exception) and connection.at_boundary and connection.state not in MODES
 
     # -- the lowest level ---------------------------------------------------------------------------------------------
 
@@ -116,7 +118,7 @@ class BlockingSMTP(Conversations):
 
     def noop(self) -> Answer:
         """NOOP (RFC 5321 4.1.1.9)."""
-        return self._run(self._docmd("noop"))
+        return self._run(self._noop())
 
     def mail(self, sender: str, options: Sequence[str] = ()) -> Answer:
         """MAIL (RFC 5321 4.1.1.2): begin a mail transaction; `options` are ESMTP parameters.

@@ -14,7 +14,7 @@ ends the connection becomes `SMTPServerDisconnected`, with the reason in its tex
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from email.message import Message
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -24,16 +24,17 @@ from smtp_proto.commands import AuthResponse, Command, EndOfData, Mail, Raw, Rcp
 from smtp_proto.effects import Call, Flow
 from smtp_proto.errors import ConnectionLost, InvalidArgument, LimitExceeded, LocalProtocolError, RemoteProtocolError
 from smtp_proto.grammar import clean_text
-from smtp_proto.outcome import Outcome
+from smtp_proto.outcome import Outcome, Phase
 from smtp_proto.parsing import written_command
 from smtp_proto.replies import Reply
 from smtp_proto.sasl import AuthenticationAborted, CramMD5, Plain
 from smtp_proto.session import ClientSession
 from smtp_proto.states import MODES, Stage, State
-from smtp_proto.transaction import deliver
+from smtp_proto.transaction import PIECE, deliver
 from smtp_proto.transcript import Observer, Said, body_said, command_said
 
-from .addresses import CRLF, _addr_only, _fix_eols, bCRLF, path_of, quoteaddr
+from .addresses import CRLF, _addr_only, bCRLF, path_of, quoteaddr
+from .arguments import check_path, clean, message_octets, split_options
 from .exceptions import (
     SMTPAuthenticationError,
     SMTPDataError,
@@ -87,6 +88,7 @@ class Conversations:
 
     _session: ClientSession | None = None
     _auth_challenge_count: int = 0
+    _challenged: bool = False  # the last reply asks for a secret
     _delivered: bool = False
     # The library's own functions, by the names that `sendmail` would call; set when the surface's class is made.
     _library: ClassVar[dict[str, Any]] = {}
@@ -184,9 +186,12 @@ class Conversations:
         session = self._live()
         octets = s.encode(self.command_encoding) if isinstance(s, str) else bytes(s)
         if session.observe is not None:
-            by_hand = octets.endswith(bCRLF) and octets.count(b"\n") == 1 and session.connection.state is not State.DATA
+            state = session.connection.state
+            by_hand = octets.endswith(bCRLF) and octets.count(b"\n") == 1 and state is not State.DATA
+            # What answers a 334 is a secret, also where the AUTH was written by hand and the state does not know it.
+            row = "AUTH response" if state is State.AUTH or self._challenged else "other"
             try:
-                session.observe(command_said(Raw(octets[:-2])) if by_hand else body_said(len(octets)))
+                session.observe(command_said(Raw(octets[:-2], row)) if by_hand else body_said(len(octets)))
             except InvalidArgument:
                 session.observe(body_said(len(octets)))
         with self._translated():
@@ -198,6 +203,8 @@ class Conversations:
         line = cmd if args == "" else f"{cmd} {args}"
         if "\r" in line or "\n" in line:
             shown = line.replace("\n", "\\n").replace("\r", "\\r")
+            if self._challenged or line[:4].upper() == "AUTH":
+                shown = "***"
             raise ValueError(f"command and arguments contain prohibited newline characters: {shown}")
         session = self._live()
         connection = session.connection
@@ -227,12 +234,19 @@ class Conversations:
         with self._translated():
             if not connection.waiting:
                 connection.expect()
+            due = connection.outstanding[0].row
             try:
                 reply = (yield from session.reply()).reply
             except RemoteProtocolError as error:
                 if error.reply is None or isinstance(error, LimitExceeded):
                     raise
                 reply = error.reply  # a whole reply that is no answer to the command: its text is worth knowing
+            except ConnectionLost as error:
+                if due in ("end of data", "BDAT LAST"):
+                    error.outcome = Outcome(())
+                    error.outcome.phase = Phase.SENT
+                raise
+        self._challenged = reply.severity == 3 and reply.code != 354
         if reply.code == 421 or (connection.closed and reply.severity != 2):
             # The server has said goodbye, or something that leaves nobody in step.
             yield from Call(self.close)
@@ -246,7 +260,7 @@ class Conversations:
 
     def _nothing_due(self) -> None:
         """`SMTPException` if a reply is due that the caller has not read: the next one would be taken for another's."""
-        session = self._session
+        session = self._live() if self._session is not None else None  # somebody may have changed the socket
         if session is not None and session.connection.waiting:
             due = ", ".join(command.shown or command.row for command in session.connection.outstanding)
             raise SMTPException(f"read the reply to {due!r} with getreply() first")
@@ -264,8 +278,9 @@ class Conversations:
         return answer
 
     def _ehlo(self, name: str = "") -> Flow[Answer]:
+        name = self._introduction(name)
         self.esmtp_features = {}
-        answer = yield from self._docmd(self.ehlo_msg, self._introduction(name))
+        answer = yield from self._docmd(self.ehlo_msg, name)
         self.ehlo_resp = answer[1]
         if answer[0] == 250:
             self.does_esmtp = True
@@ -281,6 +296,10 @@ class Conversations:
     def _help(self, args: str = "") -> Flow[bytes]:
         return (yield from self._docmd("help", args))[1]
 
+    def _noop(self) -> Flow[Answer]:
+        answer: Answer = yield from Call(self.docmd, "noop")
+        return answer
+
     def _reset(self) -> Flow[Answer]:
         self.command_encoding = "ascii"
         answer: Answer = yield from Call(self.docmd, "rset")
@@ -288,7 +307,7 @@ class Conversations:
 
     def _reset_quietly(self) -> Flow[None]:
         # What went wrong here would hide the refusal that made the reset necessary; the next call will see it.
-        with suppress(SMTPServerDisconnected):
+        with suppress(SMTPException):
             yield from Call(self.rset)
 
     def _mail(self, sender: str, options: Sequence[str] = ()) -> Flow[Answer]:
@@ -299,16 +318,18 @@ class Conversations:
                     raise SMTPNotSupportedError("SMTPUTF8 not supported by server")
                 self.command_encoding = "utf-8"
             parameters = " " + " ".join(options)
-        _checked_path(Mail, sender, parameters, "from")
+        check_path(Mail, sender, parameters, "from")
         return (yield from self._docmd("mail", f"from:{quoteaddr(sender)}{parameters}"))
 
     def _rcpt(self, recip: str, options: Sequence[str] = ()) -> Flow[Answer]:
         parameters = " " + " ".join(options) if options and self.does_esmtp else ""
-        _checked_path(Rcpt, recip, parameters, "to")
+        check_path(Rcpt, recip, parameters, "to")
         return (yield from self._docmd("rcpt", f"to:{quoteaddr(recip)}{parameters}"))
 
     def _data(self, msg: bytes | str) -> Flow[Answer]:
-        octets = _message_octets(msg)
+        octets = message_octets(msg)
+        if b"\0" in octets:
+            raise InvalidArgument("message", "a NUL in the text needs BINARYMIME")  # before DATA, not behind it
         answer = yield from self._docmd("data")
         if self.debuglevel > 0:
             self._print_debug("data:", answer)
@@ -319,9 +340,10 @@ class Conversations:
             if session.observe is not None:
                 session.observe(body_said(len(octets)))
             with self._translated():
-                session.connection.send_body(octets)
-                session.connection.send(EndOfData())
-                yield from session.flush(Stage.BODY)
+                refusal = yield from self._write_message(session, octets)
+            if refusal is not None:
+                yield from Call(self.close)
+                return SMTPReply(refusal)
         else:
             encoder = DataEncoder()
             yield from Call(self.send, encoder.encode(octets) + encoder.finish())
@@ -331,11 +353,28 @@ class Conversations:
         self._delivered = self._delivered or 200 <= answered[0] <= 299
         return answered
 
+    def _write_message(self, session: ClientSession, octets: bytes) -> Flow[Reply | None]:
+        """Write the lines of a message and its end; returns the refusal if one came before all was out."""
+        connection = session.connection
+        for start in range(0, len(octets), PIECE):
+            # The piece before this one goes out only now, so that the last one goes with the end of the data.
+            if start and (not (yield from session.flush(Stage.BODY, until_heard=True)) or connection.unread):
+                break
+            connection.send_body(octets[start : start + PIECE])
+        else:
+            connection.send(EndOfData())
+            if (yield from session.flush(Stage.BODY, until_heard=True)):
+                return None
+        reply = (yield from session.reply()).reply
+        if reply.severity in (2, 3):
+            raise RemoteProtocolError(f"{reply.code} before the message was sent", reply)
+        return reply
+
     def _verify(self, address: str) -> Flow[Answer]:
-        return (yield from self._docmd("vrfy", _addr_only(address)))
+        return (yield from self._docmd("vrfy", _addr_only(clean("address", address))))
 
     def _expn(self, address: str) -> Flow[Answer]:
-        return (yield from self._docmd("expn", _addr_only(address)))
+        return (yield from self._docmd("expn", _addr_only(clean("address", address))))
 
     def has_extn(self, opt: str) -> bool:
         """True if the last EHLO listed the extension; letter case does not matter."""
@@ -354,7 +393,9 @@ class Conversations:
         if self.helo_resp is None and self.ehlo_resp is None:
             answer: Answer = yield from Call(self.ehlo)
             if not 200 <= answer[0] <= 299:
-                if answer[0] == 421:
+                session = self._session
+                # RFC 2033 4.1: LMTP has no HELO, and a server that takes it speaks SMTP, with one answer at the end.
+                if answer[0] == 421 or (session is not None and session.connection.lmtp):
                     raise self._refusal(SMTPHeloError(*answer), typed_reply(answer))
                 answer = yield from Call(self.helo)
                 if not 200 <= answer[0] <= 299:
@@ -372,10 +413,9 @@ class Conversations:
         A QUIT that is refused is worth an exception only where the block has neither raised nor delivered: it must not
         hide what went wrong, nor make people send again what has arrived.
         """
-        session = self._session
-        polite = session is None or (session.connection.at_boundary and session.connection.state not in MODES)
         try:
-            if polite:
+            session = self._live() if self._session is not None else None
+            if session is None or (session.connection.at_boundary and session.connection.state not in MODES):
                 answer: Answer = yield from Call(self.docmd, "QUIT")
                 if answer[0] != 221:
                     raise self._refusal(SMTPResponseException(*answer), typed_reply(answer))
@@ -495,7 +535,7 @@ class Conversations:
         rcpt_options: Sequence[str] = (),
     ) -> Flow[Refused]:
         yield from Call(self.ehlo_or_helo_if_needed)
-        octets = _message_octets(msg)
+        octets = message_octets(msg)
         options: list[str] = []
         if self.does_esmtp:
             if self.has_extn("size"):
@@ -515,13 +555,14 @@ class Conversations:
             if not self.has_extn("smtputf8"):
                 raise SMTPNotSupportedError("SMTPUTF8 not supported by server")
             self.command_encoding = "utf-8"
-        sender, paths = path_of(from_addr), [path_of(address) for address in to_addrs]
+        sender = path_of(clean("reverse-path", from_addr))
+        paths = [path_of(clean("forward-path", address)) for address in to_addrs]
         for path in (sender, *paths, *rcpt_options):
             path.encode(self.command_encoding)  # UnicodeEncodeError before anything is sent
         self._nothing_due()
         session = self._live()
-        mail = Mail(sender, _split_options(options))
-        parameters = _split_options(rcpt_options) if self.does_esmtp else ()
+        mail = Mail(sender, split_options(options))
+        parameters = split_options(rcpt_options) if self.does_esmtp else ()
         recipients = [Rcpt(path, parameters) for path in paths]
         with self._translated():
             outcome = yield from deliver(
@@ -554,15 +595,15 @@ class Conversations:
     ) -> Flow[Refused]:
         """The long way: every step a method that somebody has made their own."""
         answer: Answer = yield from Call(self.mail, from_addr, options)
-        if answer[0] != 250:
+        if answer[0] // 100 != 2:
             yield from self._after_refusal(answer[0])
             raise self._refusal(SMTPSenderRefused(*answer, from_addr), typed_reply(answer))
         refused: Refused = {}
-        accepted = 0
+        accepted: list[str] = []
         for address in to_addrs:
             answer = yield from Call(self.rcpt, address, rcpt_options)
-            if answer[0] in (250, 251):
-                accepted += 1
+            if answer[0] // 100 == 2:
+                accepted.append(address)
             else:
                 refused[address] = answer
             if answer[0] == 421:
@@ -576,9 +617,18 @@ class Conversations:
         except SMTPDataError as error:
             yield from self._after_refusal(error.smtp_code)
             raise
-        if answer[0] != 250:
+        answers = [answer]
+        session = self._session
+        while session is not None and session.connection.waiting:
+            answer = yield from Call(self.getreply)  # LMTP: one for each recipient that was accepted
+            answers.append(answer)
+        if all(each[0] // 100 != 2 for each in answers):
             yield from self._after_refusal(answer[0])
             raise self._refusal(SMTPDataError(*answer), typed_reply(answer))
+        if len(answers) > 1:
+            answers += [answer] * (len(accepted) - len(answers))  # a 421 is the last, and speaks for the others too
+            refused.update({to: each for to, each in zip(accepted, answers, strict=True) if each[0] // 100 != 2})
+        self._delivered = True
         return refused
 
     def _after_refusal(self, code: int) -> Flow[None]:
@@ -634,20 +684,3 @@ class _WrappedAuthObject:
         encoded = response.encode("utf-8")
         assert isinstance(encoded, bytes)
         return encoded
-
-
-def _split_options(options: Iterable[str]) -> tuple[str, ...]:
-    """Options as parameters; one string may hold several, for `smtplib` only joins them."""
-    return tuple(word for option in options for word in option.split(" ") if word)
-
-
-def _checked_path(command: type[Mail | Rcpt], address: str, parameters: str, keyword: str) -> None:
-    """`ValueError` for an address or options that must not be sent, in `smtplib`'s wording where it has one."""
-    line = f"{keyword}:{quoteaddr(address)}{parameters}"
-    if "\r" not in line and "\n" not in line:  # those are for `putcmd` to name
-        command(path_of(address), _split_options([parameters]))
-
-
-def _message_octets(msg: bytes | str) -> bytes:
-    """A message as octets: text is ASCII, as in `smtplib`; a message of nothing is an empty line, as there."""
-    return (_fix_eols(msg).encode("ascii") if isinstance(msg, str) else bytes(msg)) or bCRLF

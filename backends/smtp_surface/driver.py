@@ -92,10 +92,12 @@ class BlockingDriver:
                 kind = type(effect)
                 try:
                     if kind is Call:
-                        # What is called may run flows of its own here.
+                        # What is called may run flows of its own here; their I/O is this one's too.
                         touched = self.touched
-                        result = effect.function(*effect.arguments)  # type: ignore[attr-defined]
-                        self.touched = touched
+                        try:
+                            result = effect.function(*effect.arguments)  # type: ignore[attr-defined]
+                        finally:
+                            self.touched = self.touched or touched
                     else:
                         self.touched = True
                         result = perform[kind](self._connected, effect)

@@ -117,13 +117,15 @@ def test_data_refused(backend: Backend, code: int) -> None:
     """SMTPDataError for anything but a 354 to DATA itself; none of the message is sent."""
     # After a 250 to DATA nobody can tell what the server takes the next line for, so the connection ends.
     rest = [ExpectEOF()] if code == 250 else QUIT
-    with ScriptedServer([*opening(), *turn(b"data", b"%d 5.0.0 no" % code), *rest]) as server:
-        with backend.connect(server) as client:
-            client.ehlo()
-            with pytest.raises(backend.module.SMTPDataError) as raised:
-                client.data(b"x")
-            assert (raised.value.smtp_code, raised.value.smtp_error) == (code, b"5.0.0 no")
-            assert raised.value.reply.code == code
+    with (
+        ScriptedServer([*opening(), *turn(b"data", b"%d 5.0.0 no" % code), *rest]) as server,
+        backend.connect(server) as client,
+    ):
+        client.ehlo()
+        with pytest.raises(backend.module.SMTPDataError) as raised:
+            client.data(b"x")
+        assert (raised.value.smtp_code, raised.value.smtp_error) == (code, b"5.0.0 no")
+        assert raised.value.reply.code == code
 
 
 @pytest.mark.parametrize("reply", [b"552 5.3.4 too big", b"451 4.3.0 later"])

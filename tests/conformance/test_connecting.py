@@ -189,10 +189,12 @@ def test_local_hostname(backend: Backend) -> None:
 
 def test_local_hostname_by_default(backend: Backend) -> None:
     """Without a name it is the machine's if that has a dot, else an address literal; never empty, always sent as is."""
-    with ScriptedServer([*opening(), *QUIT]) as server:
-        with backend.open("SMTP", server.host, server.port, timeout=PATIENCE) as client:
-            name = client.local_hostname
-            client.ehlo()
+    with (
+        ScriptedServer([*opening(), *QUIT]) as server,
+        backend.open("SMTP", server.host, server.port, timeout=PATIENCE) as client,
+    ):
+        name = client.local_hostname
+        client.ehlo()
     assert "." in name or name.startswith("[IPv6:")
     assert server.received[0] == f"ehlo {name}\r\n".encode()
 

@@ -46,9 +46,11 @@ def test_the_client_itself(backend: Backend) -> None:
 @pytest.mark.parametrize("how", ["quit", "close"])
 def test_already_closed(backend: Backend, how: str) -> None:
     """A block that has said goodbye itself ends in silence."""
-    with ScriptedServer([*GREETING, *(QUIT if how == "quit" else [ExpectEOF()])]) as server:
-        with backend.connect(server) as client:
-            getattr(client, how)()
+    with (
+        ScriptedServer([*GREETING, *(QUIT if how == "quit" else [ExpectEOF()])]) as server,
+        backend.connect(server) as client,
+    ):
+        getattr(client, how)()
 
 
 @pytest.mark.parametrize("rude", RUDE)
@@ -66,9 +68,12 @@ def test_after_an_exception(backend: Backend, rude: str) -> None:
     """What becomes of QUIT never hides the exception of the block."""
     timeout = HASTE if rude == "silent" else 10
     script = [*opening(), *turn(b"mail", b"550 5.7.1 no"), *RSET, *RUDE[rude]]
-    with ScriptedServer(script) as server, pytest.raises(backend.module.SMTPSenderRefused):
-        with backend.connect(server, timeout=timeout) as client:
-            deliver(client)
+    with (
+        ScriptedServer(script) as server,
+        pytest.raises(backend.module.SMTPSenderRefused),
+        backend.connect(server, timeout=timeout) as client,
+    ):
+        deliver(client)
 
 
 @pytest.mark.parametrize("rude", RUDE)
@@ -90,18 +95,24 @@ def test_block_that_did_nothing(backend: Backend, rude: str) -> None:
 
 def test_other_exceptions_of_the_block(backend: Backend) -> None:
     """QUIT is said after any exception that leaves the session in step, and the exception goes out."""
-    with ScriptedServer([*opening(), *QUIT]) as server, pytest.raises(ZeroDivisionError):
-        with backend.connect(server) as client:
-            client.ehlo()
-            raise ZeroDivisionError
+    with (
+        ScriptedServer([*opening(), *QUIT]) as server,
+        pytest.raises(ZeroDivisionError),
+        backend.connect(server) as client,
+    ):
+        client.ehlo()
+        raise ZeroDivisionError
 
 
 def test_keyboard_interrupt(backend: Backend) -> None:
     """Nobody who has pressed Control-C waits for a goodbye: closed, nothing sent."""
-    with ScriptedServer([*opening(), ExpectEOF()]) as server, pytest.raises(KeyboardInterrupt):
-        with backend.connect(server) as client:
-            client.ehlo()
-            raise KeyboardInterrupt
+    with (
+        ScriptedServer([*opening(), ExpectEOF()]) as server,
+        pytest.raises(KeyboardInterrupt),
+        backend.connect(server) as client,
+    ):
+        client.ehlo()
+        raise KeyboardInterrupt
 
 
 def test_in_the_middle_of_a_transaction(backend: Backend) -> None:
@@ -134,11 +145,14 @@ def test_where_no_command_can_stand(backend: Backend, left_open: str) -> None:
 
 def test_delivery_counts_for_one_connection(backend: Backend) -> None:
     """A delivery on an earlier connection does not excuse the QUIT of a later one."""
-    with ScriptedServer([*opening(), *DELIVERY, *QUIT], [*GREETING, *REFUSED_QUIT]) as server:
-        with pytest.raises(backend.module.SMTPResponseException), backend.connect(server) as client:
-            deliver(client)
-            client.quit()
-            client.connect(server.host, server.port)
+    with (
+        ScriptedServer([*opening(), *DELIVERY, *QUIT], [*GREETING, *REFUSED_QUIT]) as server,
+        pytest.raises(backend.module.SMTPResponseException),
+        backend.connect(server) as client,
+    ):
+        deliver(client)
+        client.quit()
+        client.connect(server.host, server.port)
 
 
 def test_handwritten_delivery(backend: Backend) -> None:

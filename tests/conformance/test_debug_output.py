@@ -156,12 +156,14 @@ def test_secrets_are_masked(
 ) -> None:
     """Of a log-in the mechanism is shown and nothing else, in debug output and in the transcript, however it is sent."""
     transcript = Transcript(lambda: 0.0)
-    with ScriptedServer([*opening(f"AUTH {mechanism}"), *script, *NOOP, *QUIT]) as server:
-        with backend.connect(server, transcript=transcript) as client:
-            client.set_debuglevel(level)
-            client.ehlo()
-            log_in(client)
-            client.noop()
+    with (
+        ScriptedServer([*opening(f"AUTH {mechanism}"), *script, *NOOP, *QUIT]) as server,
+        backend.connect(server, transcript=transcript) as client,
+    ):
+        client.set_debuglevel(level)
+        client.ehlo()
+        log_in(client)
+        client.noop()
     output = "\n".join(shown.lines())
     for text in (output, str(transcript), repr(transcript.entries)):
         assert not [secret for secret in SECRETS if secret in text]
@@ -185,9 +187,11 @@ def test_transcript(backend: Backend) -> None:
     """The transcript is the conversation, line by line, with times of the given clock; a message is only its size."""
     times = iter(range(100))
     transcript = Transcript(lambda: float(next(times)))
-    with ScriptedServer([*opening("SIZE"), *DELIVERY, *QUIT]) as server:
-        with backend.connect(server, transcript=transcript) as client:
-            client.sendmail("a@client.test", "b@mx.test", b"Subject: secret plans\r\n\r\nhello\r\n")
+    with (
+        ScriptedServer([*opening("SIZE"), *DELIVERY, *QUIT]) as server,
+        backend.connect(server, transcript=transcript) as client,
+    ):
+        client.sendmail("a@client.test", "b@mx.test", b"Subject: secret plans\r\n\r\nhello\r\n")
     first, *lines, last = str(transcript).splitlines()
     assert first == f"*: connected to 127.0.0.1 port {server.port}"
     assert last == "*: connection closed"

@@ -114,10 +114,12 @@ def test_mime(backend: Backend, server: smtp_blocking.Server) -> None:
 
 def test_refused_recipients_are_returned(backend: Backend) -> None:
     """The result is that of `sendmail`."""
-    with ScriptedServer([*opening("8BITMIME", "SIZE"), *delivery(2), *QUIT]) as server:
-        with backend.connect(server) as client:
-            made = message(From="a@b.test", To="c@d.test, e@f.test")
-            assert client.send_message(made, mail_options=["BODY=8BITMIME"], rcpt_options=["X=Y"]) == {}
+    with (
+        ScriptedServer([*opening("8BITMIME", "SIZE"), *delivery(2), *QUIT]) as server,
+        backend.connect(server) as client,
+    ):
+        made = message(From="a@b.test", To="c@d.test, e@f.test")
+        assert client.send_message(made, mail_options=["BODY=8BITMIME"], rcpt_options=["X=Y"]) == {}
     assert b"BODY=8BITMIME" in server.received[1]
     assert server.received[2] == b"rcpt to:<c@d.test> X=Y\r\n"
 

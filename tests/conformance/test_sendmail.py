@@ -61,9 +61,11 @@ def test_pipelining_turned_off(backend: Backend) -> None:
     for step in (*MAIL, *RCPT, *DATA):
         alone.append(NothingMore() if isinstance(step, Send) else step)
         alone += [step] if isinstance(step, Send) else []
-    with ScriptedServer([*opening("PIPELINING"), *alone, *BODY, *QUIT]) as server:
-        with backend.connect(server, pipelining=False) as client:
-            assert client.sendmail("a@client.test", "b@mx.test", MESSAGE) == {}
+    with (
+        ScriptedServer([*opening("PIPELINING"), *alone, *BODY, *QUIT]) as server,
+        backend.connect(server, pipelining=False) as client,
+    ):
+        assert client.sendmail("a@client.test", "b@mx.test", MESSAGE) == {}
 
 
 class NothingMore:
@@ -245,7 +247,12 @@ def test_reset_refused(backend: Backend, extensions: list[str]) -> None:
 
 
 STEPS = {"mail": MAIL, "rcpt": RCPT, "data": DATA, "body": BODY}
-ERRORS = {"mail": "SMTPSenderRefused", "rcpt": "SMTPRecipientsRefused", "data": "SMTPDataError", "body": "SMTPDataError"}
+ERRORS = {
+    "mail": "SMTPSenderRefused",
+    "rcpt": "SMTPRecipientsRefused",
+    "data": "SMTPDataError",
+    "body": "SMTPDataError",
+}
 
 
 @EXTENSIONS

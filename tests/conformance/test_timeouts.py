@@ -97,9 +97,11 @@ def test_zero_is_refused(backend: Backend, kind: str, timeout: float) -> None:
 def test_zero_is_refused_for_unix_sockets(backend: Backend) -> None:
     """The same where the connection is no network's."""
     needs_unix_sockets()
-    with ScriptedServer(GREETING, unix=True) as server:
-        with pytest.raises(ValueError, match="timeout=0"):
-            backend.open("LMTP", server.host, timeout=0)
+    with (
+        ScriptedServer(GREETING, unix=True) as server,
+        pytest.raises(ValueError, match="timeout=0"),
+    ):
+        backend.open("LMTP", server.host, timeout=0)
     assert server.conversations == []
 
 
@@ -127,6 +129,8 @@ def test_deadline_is_for_each_reply(backend: Backend) -> None:
 
 def test_tls_handshake_has_a_deadline(backend: Backend) -> None:
     """SMTP_SSL to a server that does not speak TLS, and says nothing, ends after the time-out."""
-    with ScriptedServer([ExpectHangUp()]) as server:
-        with pytest.raises(TimeoutError):
-            backend.open("SMTP_SSL", server.host, server.port, timeout=HASTE, context=client_context())
+    with (
+        ScriptedServer([ExpectHangUp()]) as server,
+        pytest.raises(TimeoutError),
+    ):
+        backend.open("SMTP_SSL", server.host, server.port, timeout=HASTE, context=client_context())

@@ -1,0 +1,34 @@
+"""What callers give to the methods, checked and put into the form that the core takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from smtp_proto.commands import Mail, Rcpt
+from smtp_proto.grammar import clean_text
+
+from .addresses import _fix_eols, bCRLF, path_of, quoteaddr
+
+
+def split_options(options: Iterable[str]) -> tuple[str, ...]:
+    """Options as parameters; one string may hold several, for `smtplib` only joins them."""
+    return tuple(word for option in options for word in option.split(" ") if word)
+
+
+def check_path(command: type[Mail | Rcpt], address: str, parameters: str, keyword: str) -> None:
+    """`ValueError` for an address or options that must not be sent, in `smtplib`'s wording where it has one."""
+    clean("reverse-path" if command is Mail else "forward-path", address)
+    line = f"{keyword}:{quoteaddr(address)}{parameters}"
+    if "\r" not in line and "\n" not in line:  # those are for `putcmd` to name
+        command(path_of(address), split_options([parameters]))
+
+
+def clean(argument: str, address: str) -> str:
+    """`address` as it is; `InvalidArgument` for what taking it out of its display form would only cut off."""
+    clean_text(argument, address)
+    return address
+
+
+def message_octets(msg: bytes | str) -> bytes:
+    """A message as octets: text is ASCII, as in `smtplib`; a message of nothing is an empty line, as there."""
+    return (_fix_eols(msg).encode("ascii") if isinstance(msg, str) else bytes(msg)) or bCRLF
