@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from .client import ClientConnection
 from .commands import Auth, AuthResponse, Command, Ehlo, Helo, Lhlo, Quit, Rset, StartTLS
-from .effects import Call, Close, Flow, Poll, Receive, Send
+from .effects import Call, Close, Connect, Flow, Poll, Receive, Send
 from .effects import StartTLS as StartTLSEffect
 from .errors import ConnectionLost, ProtocolError, RemoteProtocolError
 from .events import NEED_DATA, ConnectionClosed, ReplyReceived, ServiceClosing
@@ -162,6 +162,11 @@ class ClientSession:
             self.observe(reply_said(reply))
 
     # -- conversations ------------------------------------------------------------------------------------------------
+
+    def connect(self, host: str, port: int) -> Flow[Reply]:
+        """Connect the transport and wait for the greeting; what connecting raises goes on, with nothing to be closed."""
+        yield from Connect(host, port)
+        return (yield from self.greet())
 
     def greet(self) -> Flow[Reply]:
         """Wait for the server's greeting (RFC 5321 3.1)."""

@@ -25,6 +25,7 @@ MAIL = b"MAIL FROM:<a@client.test>\r\n"
 RCPT = b"RCPT TO:<b@mx.test>\r\n"
 DATA = b"DATA\r\n"
 QUIT = b"QUIT\r\n"
+TRANSACTION = EHLO + MAIL + RCPT + DATA + b"Subject: x\r\n\r\n..dot\r\n.\r\n"
 
 #: What a method of a handler gives, or raises if it is an exception.
 Answer = Reply | list[Reply] | Exception | None

@@ -6,7 +6,7 @@ import pytest
 
 from smtp_proto.client import ClientConnection
 from smtp_proto.commands import Noop, Rcpt
-from smtp_proto.effects import Close, Poll, Receive, Send
+from smtp_proto.effects import Close, Connect, Poll, Receive, Send
 from smtp_proto.errors import ConnectionLost, LocalProtocolError, RemoteProtocolError
 from smtp_proto.replies import Reply
 from smtp_proto.session import MAX_UNREAD, ClientSession
@@ -34,6 +34,17 @@ def test_the_greeting_is_waited_for_with_its_own_deadline() -> None:
     assert [(wait.stage, wait.again) for wait in waits] == [(Stage.GREETING, n > 0) for n in range(3)]
     assert peer.effects == waits
     assert session.connection.state is State.CONNECTED
+
+
+def test_connecting_leads_to_the_greeting() -> None:
+    """The transport is asked to connect before anything is waited for; what that raises goes on."""
+    session = ClientSession(ClientConnection())
+    peer = Scripted([b"220 ready\r\n"])
+    assert peer.run(session.connect("mx.test", 25)) == Reply(220, b"ready")
+    [connect] = effects_of(Connect, peer.effects)
+    assert (connect.host, connect.port) == ("mx.test", 25)
+    with pytest.raises(ConnectionRefusedError):
+        Scripted(fails={0: ConnectionRefusedError()}).run(ClientSession(ClientConnection()).connect("mx.test", 25))
 
 
 @pytest.mark.parametrize(("code", "state"), [(554, State.REFUSED), (450, State.REFUSED), (421, State.CLOSED)])

@@ -139,6 +139,7 @@ COMMANDS_WITH_SECRETS: list[tuple[Command, str]] = [
     (Raw(b"auth plain " + SECRET.encode()), "AUTH plain ***"),
     (Raw(b"  Auth   PLAIN   " + SECRET.encode() + b" x"), "AUTH PLAIN ***"),
     (Raw(b"AUTH " + SECRET.encode()), "AUTH ***"),
+    (Raw(b"AUTH hunter2"), "AUTH ***"),
     (Raw(b"AUTH " + SECRET.encode() + b" PLAIN"), "AUTH ***"),
     (Raw(b"aUtH \xff " + SECRET.encode()), "AUTH ***"),
     (Raw(b"AUTH\xa0PLAIN " + SECRET.encode()), "AUTH PLAIN ***"),

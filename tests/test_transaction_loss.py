@@ -10,7 +10,7 @@ from smtp_proto.effects import Send
 from smtp_proto.errors import ConnectionLost
 from smtp_proto.outcome import Phase
 
-from .deliveries import Delivery, Way, every_way
+from .deliveries import WAYS, Delivery, Way, every_way
 from .flows import effects_of
 from .serving import replies_in
 
@@ -55,21 +55,15 @@ def test_lost_at_every_octet(way: Way, lost_with: type[OSError] | None) -> None:
             assert outcome.may_be_delivered or outcome.delivered
 
 
-REFUSALS = [
-    {"MAIL": 550},
-    {"RCPT": 550},
-    {"RCPT": [550, 250]},
-    {"DATA": 451},
-    {"end of data": 550},
-    {"BDAT LAST": 550},
-]
+def refusals(way: Way) -> list[dict[str, object]]:
+    data: list[dict[str, object]] = [] if way.chunking else [{"DATA": 451}]
+    return [{"MAIL": 550}, {"RCPT": 550}, {"RCPT": [550, 250]}, *data, {way.end: 550}]
 
 
-@every_way
-@pytest.mark.parametrize("codes", REFUSALS, ids=repr)
+@pytest.mark.parametrize(("way", "codes"), [(way, codes) for way in WAYS for codes in refusals(way)], ids=str)
 @pytest.mark.parametrize("lost_with", LOSSES[:2])
 def test_a_refused_transaction_lost_at_every_octet(
-    way: Way, codes: dict[str, int | list[int]], lost_with: type[OSError] | None
+    way: Way, codes: dict[str, object], lost_with: type[OSError] | None
 ) -> None:
     """What was answered before the loss is never contradicted by the outcome, nor hidden once it has decided all."""
     clean = Delivery(way, codes)

@@ -166,7 +166,7 @@ def assert_the_same_both_ways(
             assert each.outcome.accepted != []
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(
     way=st.builds(Way, chunking=st.booleans(), lmtp=st.booleans()),
     mail=ANY_CODE,
@@ -183,7 +183,7 @@ def test_pipelined_is_as_step_by_step_with_a_server_that_answers_anything(
     assert_the_same_both_ways(Blunt, way, codes, len(rcpt), seed)
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(
     way=st.builds(Way, chunking=st.booleans(), lmtp=st.booleans()),
     mail=LEGAL,

@@ -12,6 +12,7 @@ that people assign to `smtp.sock`) only has `sendall` and `recv`, and is used ju
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
@@ -214,8 +215,9 @@ def may_be_overheard(sock: object) -> bool:
         return False
     try:
         peer = sock.getpeername()
-    except OSError:
-        return True
+    except OSError as error:
+        # Nothing can be sent any more over a connection that was reset, so nothing can be overheard either.
+        return error.errno not in (errno.ENOTCONN, errno.EINVAL)
     # A Unix socket's name is no tuple.
     return isinstance(peer, tuple) and not str(peer[0]).startswith(_LOOPBACK)
 

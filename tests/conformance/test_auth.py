@@ -73,7 +73,7 @@ def test_login(backend: Backend, mechanism: str) -> None:
     """Each mechanism's exchange, octet for octet, in UTF-8; the 235 is returned."""
     early, steps = CONVERSATIONS[mechanism]
     with (
-        ScriptedServer([*opening(f"AUTH {mechanism.split()[0]}"), *steps, *QUIT]) as server,
+        ScriptedServer([*opening(f"AUTH {mechanism.split(maxsplit=1)[0]}"), *steps, *QUIT]) as server,
         backend.connect(server) as client,
     ):
         answer = client.login(USER, PASSWORD, initial_response_ok=early)
@@ -224,7 +224,7 @@ def test_challenge_that_is_not_base64(backend: Backend) -> None:
 def test_challenges_without_end(backend: Backend) -> None:
     """A server that keeps asking is given up on after `smtplib`'s number of challenges; the session goes on."""
     asking = Repeat(6, Expect(), Send(b"334 \r\n"))
-    steps = [asking, ExpectExactly(b"*\r\n"), Send(b"501 cancelled\r\n")]
+    steps: list[Step] = [asking, ExpectExactly(b"*\r\n"), Send(b"501 cancelled\r\n")]
     with (
         ScriptedServer([*opening("AUTH LOGIN"), *steps, *NOOP, *QUIT], strict=False) as server,
         backend.connect(server) as client,
@@ -250,7 +250,7 @@ def test_cancelling_is_answered_with_another_challenge(backend: Backend) -> None
     ("user", "password"), [("us\0er", "x"), ("user", "x\0"), ("us\udc80er", "x"), ("user", "\ud800")]
 )
 def test_credentials_that_have_no_encoding(backend: Backend, mechanism: str, user: str, password: str) -> None:
-    """NUL and lone surrogates in credentials: ValueError without the secret, nothing of AUTH sent, the session goes on."""
+    """NUL and lone surrogates in credentials: ValueError without the secret, nothing of AUTH is sent."""
     with ScriptedServer([*opening(f"AUTH {mechanism}"), *NOOP, *QUIT]) as server, backend.connect(server) as client:
         client.ehlo()
         with pytest.raises(ValueError, match="password" if user == "user" else "user") as raised:
@@ -261,7 +261,7 @@ def test_credentials_that_have_no_encoding(backend: Backend, mechanism: str, use
 
 def test_authobjects_of_the_client(backend: Backend) -> None:
     """`auth_plain`, `auth_login` and `auth_cram_md5` are authobjects to be used with `auth`."""
-    steps = [Expect(b"AUTH PLAIN " + plain()), Send(WELCOME + b"\r\n")]
+    steps: list[Step] = [Expect(b"AUTH PLAIN " + plain()), Send(WELCOME + b"\r\n")]
     with ScriptedServer([*opening(), *steps, *QUIT]) as server, backend.connect(server) as client:
         client.user, client.password = USER, PASSWORD
         client.ehlo()
@@ -288,7 +288,7 @@ def test_in_the_clear(backend: Backend, mechanism: str) -> None:
         with pytest.raises(backend.module.SMTPNotSupportedError, match="in clear"):
             client.login(USER, PASSWORD)
         assert client.noop()[0] == 250
-    early, steps = CONVERSATIONS[mechanism]
+    _, steps = CONVERSATIONS[mechanism]
     with (
         ScriptedServer([*opening(f"AUTH {mechanism}"), *steps, *QUIT]) as server,
         backend.connect(server, kind, allow_cleartext_auth=True) as client,

@@ -12,8 +12,8 @@ import smtp_blocking
 from smtp_proto.handler import Decision, Handler
 from smtp_proto.server_session import ServerSession
 from tests.needs import can_listen, needs, needs_ipv6
-from tests.scripted import Expect, ExpectEOF, ScriptedServer, Send
-from tests.scripts import GREETING, PATIENCE, QUIT, hello, opening
+from tests.scripted import ExpectEOF, ScriptedServer, Send
+from tests.scripts import GREETING, PATIENCE, QUIT, hello, opening, turn
 
 from .backends import Backend, Client
 
@@ -176,7 +176,7 @@ def test_after_quit_it_can_connect_again(backend: Backend, kind: str) -> None:
 
 def test_local_hostname(backend: Backend) -> None:
     """EHLO gives `local_hostname`; `ehlo` and `helo` may be given another name."""
-    script = [*GREETING, *[Expect(), Send(b"250 mx.test\r\n")] * 4, *QUIT]
+    script = [*GREETING, *turn(b"", b"250 mx.test") * 4, *QUIT]
     with ScriptedServer(script) as server, backend.connect(server, local_hostname="me.example") as client:
         assert client.local_hostname == "me.example"
         client.ehlo()

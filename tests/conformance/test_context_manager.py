@@ -93,26 +93,22 @@ def test_block_that_did_nothing(backend: Backend, rude: str) -> None:
         assert client.sock is None
 
 
+def fail_inside(client: Client, error: type[BaseException]) -> None:
+    with client:
+        client.ehlo()
+        raise error
+
+
 def test_other_exceptions_of_the_block(backend: Backend) -> None:
     """QUIT is said after any exception that leaves the session in step, and the exception goes out."""
-    with (
-        ScriptedServer([*opening(), *QUIT]) as server,
-        pytest.raises(ZeroDivisionError),
-        backend.connect(server) as client,
-    ):
-        client.ehlo()
-        raise ZeroDivisionError
+    with ScriptedServer([*opening(), *QUIT]) as server, pytest.raises(ZeroDivisionError):
+        fail_inside(backend.connect(server), ZeroDivisionError)
 
 
 def test_keyboard_interrupt(backend: Backend) -> None:
     """Nobody who has pressed Control-C waits for a goodbye: closed, nothing sent."""
-    with (
-        ScriptedServer([*opening(), ExpectEOF()]) as server,
-        pytest.raises(KeyboardInterrupt),
-        backend.connect(server) as client,
-    ):
-        client.ehlo()
-        raise KeyboardInterrupt
+    with ScriptedServer([*opening(), ExpectEOF()]) as server, pytest.raises(KeyboardInterrupt):
+        fail_inside(backend.connect(server), KeyboardInterrupt)
 
 
 def test_in_the_middle_of_a_transaction(backend: Backend) -> None:
@@ -126,12 +122,15 @@ def test_in_the_middle_of_a_transaction(backend: Backend) -> None:
 @pytest.mark.parametrize("left_open", ["message", "log-in", "reply"])
 def test_where_no_command_can_stand(backend: Backend, left_open: str) -> None:
     """In the middle of a message, of a log-in, or with a reply due, a QUIT would be taken for something else."""
-    script: list[Step] = {
+    scripts: dict[str, list[Step]] = {
         "message": [*MAIL, *RCPT, *turn(b"data", b"354 go ahead")],
         "log-in": turn(b"auth login", b"334 VXNlcm5hbWU6"),
         "reply": [Expect(b"noop")],
-    }[left_open]
-    with ScriptedServer([*opening("AUTH LOGIN"), *script, ExpectEOF()]) as server, backend.connect(server) as client:
+    }
+    with (
+        ScriptedServer([*opening("AUTH LOGIN"), *scripts[left_open], ExpectEOF()]) as server,
+        backend.connect(server) as client,
+    ):
         client.ehlo()
         if left_open == "message":
             client.mail("a@client.test")
@@ -145,14 +144,18 @@ def test_where_no_command_can_stand(backend: Backend, left_open: str) -> None:
 
 def test_delivery_counts_for_one_connection(backend: Backend) -> None:
     """A delivery on an earlier connection does not excuse the QUIT of a later one."""
+
+    def deliver_and_connect_again() -> None:
+        with backend.connect(server) as client:
+            deliver(client)
+            client.quit()
+            client.connect(server.host, server.port)
+
     with (
         ScriptedServer([*opening(), *DELIVERY, *QUIT], [*GREETING, *REFUSED_QUIT]) as server,
         pytest.raises(backend.module.SMTPResponseException),
-        backend.connect(server) as client,
     ):
-        deliver(client)
-        client.quit()
-        client.connect(server.host, server.port)
+        deliver_and_connect_again()
 
 
 def test_handwritten_delivery(backend: Backend) -> None:

@@ -131,8 +131,14 @@ def in_one_line_raw(client: Any) -> None:
     client.getreply()
 
 
-OK = [Send(b"235 2.7.0 welcome\r\n")]
-PROMPTS = [Expect(b"auth login"), Send(b"334 VXNlcm5hbWU6\r\n"), *turn(b"", b"334 UGFzc3dvcmQ6"), Expect(), *OK]
+OK: list[Step] = [Send(b"235 2.7.0 welcome\r\n")]
+PROMPTS: list[Step] = [
+    Expect(b"auth login"),
+    Send(b"334 VXNlcm5hbWU6\r\n"),
+    *turn(b"", b"334 UGFzc3dvcmQ6"),
+    Expect(),
+    *OK,
+]
 LOGINS: list[tuple[str, Callable[[Any], None], list[Step]]] = [
     ("PLAIN", login, [Expect(b"auth plain "), *OK]),
     ("PLAIN", login_later, [*turn(b"auth plain\r\n", b"334 "), Expect(), *OK]),
@@ -154,7 +160,7 @@ LOGINS: list[tuple[str, Callable[[Any], None], list[Step]]] = [
 def test_secrets_are_masked(
     backend: Backend, shown: Captured, mechanism: str, log_in: Callable[[Any], None], script: list[Step], level: int
 ) -> None:
-    """Of a log-in the mechanism is shown and nothing else, in debug output and in the transcript, however it is sent."""
+    """Of a log-in the mechanism is shown and nothing else, in debug output and transcript, however it is sent."""
     transcript = Transcript(lambda: 0.0)
     with (
         ScriptedServer([*opening(f"AUTH {mechanism}"), *script, *NOOP, *QUIT]) as server,

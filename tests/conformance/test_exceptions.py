@@ -21,6 +21,12 @@ def send(client: Client) -> object:
     return client.sendmail("a@client.test", "b@mx.test", MESSAGE)
 
 
+def send_step_by_step(client: Client) -> object:
+    client.mail("a@client.test")
+    client.rcpt("b@mx.test")
+    return client.data(MESSAGE)
+
+
 class Case(NamedTuple):
     """An exception's name, a script that leads to it, the use that raises it, and what it must hold."""
 
@@ -34,7 +40,7 @@ class Case(NamedTuple):
     may_be_delivered: bool = False
 
 
-LOST = [ExpectBody(), Close()]
+LOST: list[Step] = [ExpectBody(), Close()]
 CASES = [
     Case("SMTPConnectError", [Send(b"554 5.3.2 no\r\n")], Client.noop, (554, b"5.3.2 no"), "554 5.3.2 no"),
     Case(
@@ -103,20 +109,22 @@ CASES = [
 ]
 
 
+def connect_and_use(backend: Backend, server: ScriptedServer, use: Callable[[Client], object]) -> None:
+    client = backend.connect(server)
+    try:
+        use(client)
+    finally:
+        client.close()
+
+
 @pytest.mark.parametrize("case", CASES, ids=[f"{case.name} {number}" for number, case in enumerate(CASES)])
 def test_exception(backend: Backend, case: Case) -> None:
     """Class, `args`, `reply`, `enhanced`, `temporary` and `may_be_delivered` say what happened, also as a pickle."""
-    with ScriptedServer(case.script, strict=False) as server:
-        client = backend.open("SMTP", timeout=10)
-        client.local_hostname = "client.test"
-        try:
-            with pytest.raises(getattr(backend.module, case.name)) as raised:
-                if case.name == "SMTPConnectError":
-                    backend.connect(server)
-                client.connect(server.host, server.port)
-                case.use(client)
-        finally:
-            client.close()
+    with (
+        ScriptedServer(case.script, strict=False) as server,
+        pytest.raises(getattr(backend.module, case.name)) as raised,
+    ):
+        connect_and_use(backend, server, case.use)
     error = raised.value
     assert type(error).__name__ == case.name
     for seen in (error, pickle.loads(pickle.dumps(error)), copy.copy(error)):  # noqa: S301  # our own pickle
@@ -187,18 +195,13 @@ def test_outcome_after_a_loss(backend: Backend) -> None:
     assert outcome.final is None
 
 
-@pytest.mark.parametrize("how", ["sendmail", "data"])
-def test_lost_before_and_behind_the_end(backend: Backend, how: str) -> None:
+@pytest.mark.parametrize("use", [send, send_step_by_step])
+def test_lost_before_and_behind_the_end(backend: Backend, use: Callable[[Client], object]) -> None:
     """`may_be_delivered` is True exactly if the end of the message was sent, whichever method sent it."""
     for script, expected in (([*DELIVERY[:6], *LOST], True), ([*DELIVERY[:5], Close()], False)):
         with ScriptedServer([*opening(), *script]) as server:
             client = backend.connect(server)
             client.ehlo()
             with pytest.raises(backend.module.SMTPServerDisconnected) as raised:
-                if how == "sendmail":
-                    send(client)
-                else:
-                    client.mail("a@client.test")
-                    client.rcpt("b@mx.test")
-                    client.data(MESSAGE)
+                use(client)
             assert raised.value.may_be_delivered is expected

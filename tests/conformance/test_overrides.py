@@ -235,7 +235,7 @@ def test_the_long_way_raises_the_same(backend: Backend, refused: str) -> None:
         ):
             if method is not None:
                 backend.watch(client, method)
-            with pytest.raises(getattr(backend.module, refused.split()[0])) as caught:
+            with pytest.raises(getattr(backend.module, refused.split(maxsplit=1)[0])) as caught:
                 client.sendmail("a@client.test", "b@mx.test", MESSAGE)
             assert client.noop()[0] == 250
         raised.append((caught.value.args, str(caught.value.reply), caught.value.enhanced, caught.value.temporary))

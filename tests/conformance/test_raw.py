@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from typing import cast
 
 import pytest
 
@@ -109,7 +110,7 @@ def test_a_reply_that_is_due_must_be_read(backend: Backend) -> None:
     ):
         client.ehlo()
         client.putcmd("XFIRST")
-        with pytest.raises(backend.module.SMTPException, match="XFIRST.*getreply"):
+        with pytest.raises(backend.module.SMTPException, match=r"XFIRST.*getreply"):
             client.noop()
         assert client.getreply() == (250, b"first")
         assert client.noop() == (250, b"2.0.0 ok")
@@ -163,9 +164,9 @@ class Double:
 
 
 @pytest.fixture(params=[lambda sock: sock, Double], ids=["a socket", "a double"])
-def made(request: pytest.FixtureRequest) -> Iterator[Callable[[socket.socket], object]]:
+def made(request: pytest.FixtureRequest) -> Callable[[socket.socket], object]:
     """Something to put into `sock`, made of a socket."""
-    yield request.param
+    return cast("Callable[[socket.socket], object]", request.param)
 
 
 def connected(server: ScriptedServer | smtp_blocking.Server) -> socket.socket:
@@ -220,9 +221,13 @@ def test_send_when_the_server_has_gone(backend: Backend) -> None:
         client = backend.connect(server)
         client.ehlo()
     with pytest.raises(backend.module.SMTPServerDisconnected):
-        client.send(b"noop\r\n")
-        client.getreply()
+        write_and_read(client)
     assert client.sock is None
+
+
+def write_and_read(client: Client) -> None:
+    client.send(b"noop\r\n")
+    client.getreply()
 
 
 def test_getreply_has_what_the_server_said_last(backend: Backend) -> None:

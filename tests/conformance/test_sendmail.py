@@ -133,7 +133,7 @@ def test_options(backend: Backend) -> None:
 )
 @EXTENSIONS
 def test_message(backend: Backend, extensions: list[str], message: Any, sent: bytes) -> None:
-    """A message is octets or ASCII text with any line ends; on the wire every line ends in CRLF and dots are stuffed."""
+    """A message is octets or ASCII text with any line ends; on the wire lines end in CRLF and dots are stuffed."""
     with ScriptedServer([*opening(*extensions), *DELIVERY, *QUIT]) as server, backend.connect(server) as client:
         assert client.sendmail("a@client.test", "b@mx.test", message) == {}
     assert server.received[4] == sent
@@ -192,7 +192,7 @@ def test_all_recipients_refused(backend: Backend, extensions: list[str]) -> None
 
 @pytest.mark.parametrize("answer", [b"554 5.5.1 no valid recipients", b"250 ok"])
 def test_354_without_a_recipient(backend: Backend, answer: bytes) -> None:
-    """DATA answered 354 although no recipient was accepted: only the dot is sent (RFC 2920 3.1), whatever answers it."""
+    """DATA answered 354 although no recipient was accepted: only the dot is sent (RFC 2920 3.1)."""
     rest = [Send(answer + b"\r\n"), *RSET, *QUIT]
     script = [*opening("PIPELINING"), *MAIL, *turn(b"rcpt", REFUSED), *DATA, ExpectExactly(b".\r\n"), *rest]
     with ScriptedServer(script) as server, backend.connect(server) as client:

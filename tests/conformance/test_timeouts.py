@@ -120,7 +120,7 @@ def test_socket_stays_as_it_is(backend: Backend, timeout: float | None) -> None:
 
 def test_deadline_is_for_each_reply(backend: Backend) -> None:
     """Replies that are slow, and in time, add up to nothing."""
-    slow = [Expect(b"noop"), Delay(0.15), Send(b"250 ok\r\n")]
+    slow: list[Step] = [Expect(b"noop"), Delay(0.15), Send(b"250 ok\r\n")]
     with ScriptedServer([*opening(), *slow * 8, *QUIT]) as server, backend.connect(server, timeout=1) as client:
         client.ehlo()
         for _ in range(8):

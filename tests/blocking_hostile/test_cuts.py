@@ -1,0 +1,161 @@
+"""Connections that end at any octet of what the server says: closed, reset, in clear and inside TLS."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from types import TracebackType
+from typing import Self
+
+import pytest
+
+import smtp_blocking
+from tests.certificates import client_context, server_context
+from tests.scripted import Close, Reset, ScriptedServer, Send, Step
+from tests.scripts import MESSAGE, PATIENCE
+
+from .sessions import SESSIONS, STARTTLS, Progress, Session
+
+
+def every_cut(session: Session) -> Iterator[tuple[int, int, bytes]]:
+    """The number of each reply, with each of its beginnings that is not all of it."""
+    for number, exchange in session.replies():
+        for length in range(len(exchange.reply)):
+            yield number, length, exchange.reply[:length]
+
+
+CUTS = [
+    *[pytest.param(session, Close(), id=f"{session.name} closed") for session in SESSIONS],
+    *[pytest.param(session, Reset(), id=f"{session.name} reset") for session in SESSIONS],
+    pytest.param(STARTTLS, Close(close_notify=False), id="STARTTLS truncated"),
+]
+
+
+@pytest.mark.parametrize(("session", "end"), CUTS)
+def test_every_octet(session: Session, end: Step) -> None:
+    """Wherever it is cut: SMTPServerDisconnected, and a delivery is one only if its reply was whole."""
+    last = next(number for number, exchange in session.replies() if exchange.name == "message")
+    for number, length, part in every_cut(session):
+        progress = Progress()
+        script = [*session.before(number), *([Send(part)] if part else []), end]
+        # A reset that comes at once may find a client that is still in its connect().
+        at_once = [ConnectionResetError] if end == Reset() and number == 0 else []
+        with (
+            ScriptedServer(script) as server,
+            pytest.raises((smtp_blocking.SMTPServerDisconnected, *at_once)) as raised,
+        ):
+            session.run(server, PATIENCE, progress)
+        assert progress.delivered is (number > last), (number, length)
+        assert progress.client is None or progress.client.sock is None
+        if isinstance(raised.value, smtp_blocking.SMTPServerDisconnected):
+            assert raised.value.may_be_delivered is (number == last), (number, length)
+
+
+@pytest.mark.parametrize("session", SESSIONS, ids=lambda session: session.name)
+@pytest.mark.parametrize("end", [Close(), Reset()], ids=["closed", "reset"])
+def test_between_replies(session: Session, end: Step) -> None:
+    """Ended behind a whole reply: what that reply said holds, and what comes next is SMTPServerDisconnected."""
+    last = next(number for number, exchange in session.replies() if exchange.name == "message")
+    for number, exchange in session.replies():
+        if exchange.name in ("greeting", "STARTTLS", "QUIT"):
+            continue  # before the first is the connect(), behind the second a handshake, behind the third nothing
+        progress = Progress()
+        script = [*session.before(number), Send(exchange.reply), end]
+        with (
+            ScriptedServer(script, strict=False) as server,
+            pytest.raises(smtp_blocking.SMTPServerDisconnected) as raised,
+        ):
+            session.run(server, PATIENCE, progress)
+        assert progress.delivered is (number >= last)
+        # Behind the 354 the message was written into a connection whose end had not arrived yet, or into a broken one.
+        assert exchange.name in ("DATA", "envelope") or not raised.value.may_be_delivered
+
+
+class Cutter:
+    """A proxy that lets through so many octets from the server to the client, and then closes both sides."""
+
+    def __init__(self, server: smtp_blocking.Server, octets: int) -> None:
+        self._server = server
+        self._left = octets
+        self._resources = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._listener = self._resources.enter_context(socket.create_server(("127.0.0.1", 0)))
+        self.host, self.port = self._listener.getsockname()
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._thread.join(PATIENCE)
+        self._resources.close()
+
+    def _serve(self) -> None:
+        client, _ = self._listener.accept()
+        with client, socket.create_connection((self._server.host, self._server.port)) as server:
+            there = threading.Thread(target=self._copy, args=(client, server))
+            there.start()
+            while self._left:
+                octets = server.recv(self._left)
+                if not octets:
+                    break
+                self._left -= len(octets)
+                client.sendall(octets)
+            for sock in (client, server):
+                with suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+            there.join(PATIENCE)
+
+    @staticmethod
+    def _copy(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while octets := source.recv(65536):
+                target.sendall(octets)
+
+
+@pytest.mark.parametrize("implicit", [False, True], ids=["STARTTLS", "implicit TLS"])
+def test_every_place_under_tls(implicit: bool) -> None:
+    """Cut in the ciphertext, handshake included: an OSError of the handshake, or SMTPServerDisconnected; no hang."""
+
+    def deliver(cutter: Cutter) -> bool:
+        client: smtp_blocking.SMTP
+        if implicit:
+            client = smtp_blocking.SMTP_SSL(
+                cutter.host, cutter.port, "client.test", timeout=PATIENCE, context=client_context()
+            )
+        else:
+            client = smtp_blocking.SMTP(cutter.host, cutter.port, "client.test", timeout=PATIENCE)
+        try:
+            if not implicit:
+                client.starttls(context=client_context())
+            client.sendmail("a@client.test", "b@mx.test", MESSAGE)
+            delivered[-1] = True
+            client.quit()
+        finally:
+            client.close()
+        return True
+
+    # Certificates and session tickets make it some thousand octets; a stride that is prime to all lengths of records
+    # falls into each of their parts.
+    delivered = []
+    failures: list[BaseException] = []
+    with smtp_blocking.Server(tls_context=server_context(), implicit_tls=implicit) as server:
+        octets, whole = 0, False
+        while not whole:
+            delivered.append(False)
+            with Cutter(server, octets) as cutter:
+                try:
+                    whole = deliver(cutter)
+                except (smtp_blocking.SMTPServerDisconnected, ssl.SSLError, ConnectionError) as error:
+                    failures.append(error)
+            octets += 41
+    assert len(server.messages) >= sum(delivered) > 0
+    # Raw errors are those of the handshake only, before anything could be delivered.
+    raw = [not isinstance(failure, smtp_blocking.SMTPServerDisconnected) for failure in failures]
+    assert any(raw)
+    assert not any(was_raw and done for was_raw, done in zip(raw, delivered, strict=False))

@@ -1,0 +1,70 @@
+"""What the servers have delivered: Maildirs, one for each user, and what a server may add to a message.
+
+A Maildir needs no lock and no parsing: a file in ``new`` is one whole message, moved there when it was complete.  Lines
+end with LF in it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from .processes import PATIENCE, until
+
+DOMAIN = "example.test"  # RFC 6761 6.2: nobody else's
+#: Fifty recipients with some refused: as many users as are needed, the unknown ones are made up by the tests.
+USERS: Mapping[str, str] = {**{f"user{n:02}": f"user{n:02}" for n in range(50)}, "grüße": "gruesse", "full": "full"}
+"""The users that every server knows: the local part of the address, and the name of the Maildir."""
+
+PASSWORDS = {"user00": "s3cret words", "grüße": "Paßwort €"}  # noqa: S105  # what some of them log in with
+
+#: What a server writes before a message that it delivers (RFC 5321 4.4, and the names that each of them has for it).
+_ADDED = re.compile(
+    rb"(?:(?:Return-Path|X-Original-To|Delivered-To|Received|Envelope-To|Delivery-Date):[^\n]*\n(?:[ \t][^\n]*\n)*)+",
+    re.IGNORECASE,
+)
+
+
+def address(user: str) -> str:
+    """A user's address."""
+    return f"{user}@{DOMAIN}"
+
+
+class MailServer(NamedTuple):
+    """A server that is running: where it listens, and where it delivers to."""
+
+    ports: Mapping[str, int]
+    mail: Path
+    log: Path
+    #: Where it listens on a Unix socket, if it does.
+    path: Path = Path("/nonexistent")
+
+    def message(self, user: str, ident: str) -> bytes:
+        """The message with this Message-ID in a user's Maildir, as soon as it is there."""
+        found: list[bytes] = []
+
+        def look() -> bool:
+            found[:] = self.messages(user, ident)
+            return bool(found)
+
+        assert until(look), f"{ident} has not come to {user} in {PATIENCE} s:\n{self._said()}"
+        assert len(found) == 1, f"{ident} has come to {user} {len(found)} times"
+        return found[0]
+
+    def messages(self, user: str, ident: str = "") -> list[bytes]:
+        """The messages in a user's Maildir just now that have this Message-ID (or all)."""
+        new = self.mail / USERS.get(user, user) / "new"
+        messages = [path.read_bytes() for path in new.iterdir()] if new.is_dir() else []
+        return [message for message in messages if ident.encode() in message]
+
+    def _said(self) -> str:
+        return self.log.read_text("utf-8", "replace")[-4000:] if self.log.exists() else "(no log)"
+
+
+def without_added(delivered: bytes) -> bytes:
+    """A message without the header fields that the server has put before it."""
+    added = _ADDED.match(delivered)
+    assert added is not None, f"the server has added nothing: {delivered[:200]!r}"
+    return delivered[added.end() :]
