@@ -45,6 +45,10 @@ class ReceiveBuffer:
         self._searched = 0
         return line
 
+    def starts_with(self, octets: bytes) -> bool:
+        """True if the next octets are these, in any letter case."""
+        return self._octets[: len(octets)].upper() == octets
+
     def skip_line(self) -> bool:
         """Drop what is left of an over-long line; True when its LF was found and dropped too."""
         end = self._octets.find(b"\n", self._searched) + 1

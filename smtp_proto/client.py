@@ -104,6 +104,11 @@ class ClientConnection:
         return bool(self._queue)
 
     @property
+    def due(self) -> int:
+        """How many commands are without a reply."""
+        return len(self._queue)
+
+    @property
     def unread(self) -> int:
         """Octets received that have not become an event yet."""
         return self._reader.unread

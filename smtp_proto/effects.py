@@ -61,16 +61,18 @@ class Send(Effect[Sent]):
     """Write the chunks, in order; return when all is written *or* octets have arrived.
 
     Looking at what arrives while writing is how an early refusal is seen, and why two full buffers do not deadlock.
-    The deadline (that of `stage`) is on progress: it starts again whenever an octet could be written.  With
-    `listen=False` nothing is read: for a server, whose input may be a flood and can wait.
+    The deadline (that of `stage`) is on progress: it starts again whenever an octet could be written; with `again`, the
+    one of the `Send` before it, which wrote nothing, runs on.  With `listen=False` nothing is read: for a server, whose
+    input may be a flood and can wait.
     """
 
-    __slots__ = ("chunks", "listen", "stage")
+    __slots__ = ("again", "chunks", "listen", "stage")
 
-    def __init__(self, chunks: list[bytes], stage: Stage, listen: bool = True) -> None:
+    def __init__(self, chunks: list[bytes], stage: Stage, listen: bool = True, again: bool = False) -> None:
         self.chunks = chunks
         self.stage = stage
         self.listen = listen
+        self.again = again
 
 
 class Receive(Effect[bytes]):

@@ -23,7 +23,8 @@ Decisions: TypeAlias = "Reply | list[Reply] | Awaitable[Reply | list[Reply] | No
 
 
 class ReceivedMessage(NamedTuple):
-    """A message that a client has sent: the envelope as its commands, and the octets with CRLF line ends."""
+    """A message that a client has sent: the envelope as its commands, and the octets, in which every line
+    ends in CRLF whatever the client sent."""
 
     mail: Mail
     recipients: tuple[Rcpt, ...]

@@ -89,11 +89,11 @@ def _rcpt(path: str, parameters: list[str]) -> Command:
 
 
 # Nobody knows now how many octets follow, and read as commands they would be an attack: so the connection is closed.
-_BDAT_SYNTAX = Reply(521, "5.5.4 Syntax: BDAT size [LAST]; closing, for the message cannot be told")
+UNREADABLE_CHUNK = Reply(521, "5.5.4 Syntax: BDAT size [LAST]; closing, for the message cannot be told")
 
 
 def _unreadable(octets: bytes, problem: str) -> CommandSyntaxError:
-    return CommandSyntaxError(_BDAT_SYNTAX if octets[:4].upper() == b"BDAT" else Reply(500, f"5.5.2 {problem}"))
+    return CommandSyntaxError(UNREADABLE_CHUNK if octets[:4].upper() == b"BDAT" else Reply(500, f"5.5.2 {problem}"))
 
 
 def _bdat(arguments: str) -> Command:
@@ -101,7 +101,7 @@ def _bdat(arguments: str) -> Command:
     words = arguments.split() if arguments.isascii() else []
     size_is_number = bool(words) and words[0].isdigit() and len(words[0]) <= 20
     if not size_is_number or len(words) > 2 or (len(words) == 2 and words[1].upper() != "LAST"):
-        raise CommandSyntaxError(_BDAT_SYNTAX)
+        raise CommandSyntaxError(UNREADABLE_CHUNK)
     return Bdat(int(words[0]), last=len(words) == 2)
 
 

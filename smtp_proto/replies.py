@@ -8,6 +8,7 @@ different codes; anything beyond the limits below.
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Iterable
 
@@ -25,6 +26,9 @@ MAX_REPLY_SIZE = 131072
 
 SEPARATORS = (b" ", b"-")
 LINE_ENDS = (b"\r\n", b"\n")
+
+# C0 without LF, DEL, and C1.
+_UNPRINTABLE = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 _UNREAD = EnhancedStatus(0, 0, 0)  # no class 0 exists, so no reply has this one
 
@@ -108,7 +112,13 @@ class Reply(Record):
         return b"".join([*(code + b"-" + line + CRLF for line in before), code + b" " + last + CRLF])
 
     def __str__(self) -> str:
-        return f"{self.code:03d} {self.text}"
+        """Code and text for messages and terminals: what would move the cursor or forge a line is escaped."""
+        return f"{self.code:03d} {printable(self.text)}"
+
+
+def printable(text: str) -> str:
+    """`text` with its control characters escaped, line feeds excepted."""
+    return _UNPRINTABLE.sub(lambda character: f"\\x{ord(character[0]):02x}", text)
 
 
 def without_enhanced_status(reply: Reply) -> Reply:

@@ -18,7 +18,7 @@ from .buffer import ReceiveBuffer
 from .commands import AuthResponse, Bdat, Command, EndOfData, Greeting, Raw
 from .errors import LimitExceeded, LocalProtocolError, RemoteProtocolError
 from .events import NEED_DATA, PAUSED, BodyReceived, CommandReceived, CommandRejected, ConnectionClosed, Wait
-from .parsing import CommandSyntaxError, parse_auth_response, parse_command
+from .parsing import UNREADABLE_CHUNK, CommandSyntaxError, parse_auth_response, parse_command
 from .replies import Reply
 from .states import TABLE, State, after
 
@@ -157,6 +157,9 @@ class ServerConnection:
         try:
             line = self._buffer.next_line()
         except LimitExceeded:
+            if self._buffer.starts_with(b"BDAT"):
+                self._unreadable = True
+                return self._reject(b"", UNREADABLE_CHUNK)
             # RFC 5321 4.5.3.1.9 gives the reply; the rest of the line is read past first.
             self._skipping = True
             return self._read_command()

@@ -13,8 +13,10 @@ up to `Settings.max_recipients`.  A client that makes too many mistakes, or trie
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .body import normalise_line_ends
 from .commands import Auth, AuthResponse, Bdat, Command, Data, Ehlo, Helo, Help, Lhlo, Mail, Quit, Raw, Rcpt, Rset
 from .commands import StartTLS as StartTLSCommand
 from .effects import Call, Close, Flow, Receive, Send, StartTLS
@@ -148,11 +150,21 @@ class ServerSession:
             _, unsent = yield from Send(unsent, Stage.SERVER, listen=False)
 
     def _ask(self, function: Callable[..., Any], *arguments: object) -> Flow[Any]:
+        """What the application decides; a 451 where it raises, or gives what is no reply."""
         try:
-            return (yield from Call(function, self, *arguments))
+            decision = yield from Call(function, self, *arguments)
+            replies = decision if isinstance(decision, list) else [decision]
+            if not all(isinstance(reply, Reply) or (reply is None and reply is decision) for reply in replies):
+                raise TypeError(f"{function.__name__} decided {decision!r}, which is neither None nor a Reply")
         except Exception as error:  # noqa: BLE001  # whatever the application raised is told to it, and the client 451
-            yield from Call(self.handler.failed, self, error)
+            yield from self._tell(error)
             return _FAILED
+        return decision
+
+    def _tell(self, error: Exception) -> Flow[None]:
+        """The application is told what it did; what it raises at that is nobody's to hear any more."""
+        with suppress(Exception):
+            yield from Call(self.handler.failed, self, error)
 
     def _reject(self, hint: Reply) -> None:
         self._exchange = None
@@ -179,7 +191,7 @@ class ServerSession:
         try:
             self.connection.send(reply)
         except LocalProtocolError as error:
-            yield from Call(self.handler.failed, self, error)
+            yield from self._tell(error)
             reply = _FAILED
             self.connection.send(reply)
         return reply
@@ -292,7 +304,10 @@ class ServerSession:
             answers = self._too_big()
         else:
             assert self._mail is not None
-            message = ReceivedMessage(self._mail, tuple(self._recipients), bytes(self._content))
+            # A bare CR or LF is no line end in SMTP, but one to much that may read the message next: passed on as it
+            # is, "LF . CRLF" could end it there (SMTP smuggling).  So what is handed over has none.
+            content = normalise_line_ends(bytes(self._content))
+            message = ReceivedMessage(self._mail, tuple(self._recipients), content)
             answers = yield from self._ask(self.handler.body, message)
         replies = self.connection.replies_owed
         self._forget_transaction()
@@ -300,7 +315,7 @@ class ServerSession:
             answers = [answers or Reply(250, "2.0.0 Message accepted")] * replies
         elif len(answers) != replies:
             mismatch = LocalProtocolError(f"{len(answers)} answers for {replies} recipients")
-            yield from Call(self.handler.failed, self, mismatch)
+            yield from self._tell(mismatch)
             answers = [_FAILED] * replies
         due = iter(answers)
         while self.connection.owes_reply:  # a 421 is the last, whatever was to follow
@@ -350,7 +365,7 @@ class ServerSession:
         if refusal is not None and refusal.severity == 3:
             # The mechanism is at its end, and nobody would know what to do with another response.
             no_answer = LocalProtocolError(f"{refusal.code} is no answer to credentials")
-            yield from Call(self.handler.failed, self, no_answer)
+            yield from self._tell(no_answer)
             refusal = _FAILED
         if refusal is not None and not refusal.accepted:
             return self._auth_failed(refusal)

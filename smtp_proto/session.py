@@ -34,9 +34,10 @@ from .transcript import Observer, command_said, reply_said, tls_said
 if TYPE_CHECKING:
     import ssl
 
-# Octets taken in while writing.  A thousand pipelined RCPTs are answered with some 100 kB; a server that sends without
-# end and does not read would fill the memory.
-MAX_UNREAD = 1 << 20
+# Octets taken in while writing: so many, and a reply of the length that RFC 5321 4.5.3.1.5 allows for each command that
+# is out.  A server that sends without end and does not read would fill the memory.
+MAX_UNREAD = 1 << 19
+REPLY_LENGTH = 512
 
 #: How one command is sent and answered, where a caller wants its own way (see `ClientSession.authenticate`).
 Exchange = Callable[[Command], Flow[Reply]]
@@ -89,9 +90,11 @@ class ClientSession:
         """
         connection = self.connection
         unsent = connection.data_to_send()
+        left = 0
         while unsent:
             try:
-                received, unsent = yield from Send(unsent, stage)
+                again, left = left, sum(map(len, unsent))
+                received, unsent = yield from Send(unsent, stage, again=again == left)
             except OSError as error:
                 # The peer may have said why before it hung up: what has arrived is still to be read.
                 self._write_failed = error
@@ -107,9 +110,9 @@ class ClientSession:
                 connection.receive_data(received)
                 if unsent and until_heard:
                     return False
-                if connection.unread > MAX_UNREAD:
+                if connection.unread > MAX_UNREAD + REPLY_LENGTH * connection.due:
                     connection.abort()
-                    raise RemoteProtocolError(f"the server sent {MAX_UNREAD} octets without reading what it answers")
+                    raise RemoteProtocolError("the server sends without end and does not read")
             elif received is not None:
                 connection.receive_eof()
                 return False
@@ -164,7 +167,7 @@ class ClientSession:
     # -- conversations ------------------------------------------------------------------------------------------------
 
     def connect(self, host: str, port: int) -> Flow[Reply]:
-        """Connect the transport and wait for the greeting; what connecting raises goes on, with nothing to be closed."""
+        """Connect the transport and wait for the greeting; what connecting raises goes on, with nothing to close."""
         yield from Connect(host, port)
         return (yield from self.greet())
 
@@ -243,8 +246,10 @@ class ClientSession:
             yield from self.secure(context, server_hostname)
         return reply
 
-    def secure(self, context: ssl.SSLContext, server_hostname: str | None = None) -> Flow[None]:
-        """The handshake that is due after STARTTLS's 220."""
+    def secure(
+        self, context: ssl.SSLContext, server_hostname: str | None = None, then: Callable[[], None] | None = None
+    ) -> Flow[None]:
+        """The handshake that is due after STARTTLS's 220; `then` is called as soon as it is done."""
         try:
             octets = yield from Poll()
             if octets:
@@ -252,6 +257,8 @@ class ClientSession:
             self.connection.next_event()  # raises if anything came behind the 220
             yield from StartTLSEffect(context, server_hostname)
             self.connection.tls_established()
+            if then is not None:
+                then()
         except BaseException:
             self.connection.abort()
             raise

@@ -93,8 +93,7 @@ def _refused(outcome: Outcome) -> bool:
     """True if the sender was refused, or every recipient."""
     if outcome.mail is None or not outcome.mail.accepted:
         return outcome.mail is not None
-    answered = all(recipient.reply is not None for recipient in outcome.recipients)
-    return bool(outcome.recipients) and answered and not outcome.accepted
+    return all(recipient.reply is not None for recipient in outcome.recipients) and not outcome.accepted
 
 
 class _Transaction:
@@ -110,17 +109,17 @@ class _Transaction:
         chunking = chunking and isinstance(message, bytes)
         yield from self._envelope(mail, with_data=not chunking)
         outcome, connection = self.outcome, self.connection
-        ready = outcome.mail is not None and outcome.mail.accepted and bool(outcome.accepted)
+        ready = bool(outcome.accepted)
         if connection.state is State.DATA:
-            # The server may have hung up behind its 354.
-            hung_up = not connection.can_send(EndOfData())
-            if ready and hung_up:
+            # The server may have hung up behind its 354, or have said more than that.
+            heard = bool(connection.unread) or not connection.can_send(EndOfData())
+            if ready and heard:
                 yield from self._heard()
             elif ready:
                 yield from self._lines(message)
-            elif connection.accepted or hung_up:
+            elif connection.accepted or heard:
                 # MAIL was refused and all the rest accepted: what such a server would make of a message, even of an
-                # empty one, nobody knows.
+                # empty one, nobody knows.  And an answer that is there already is none to the dot.
                 connection.abort()
             else:
                 # RFC 2920 3.1: the client "MUST send a single dot"; its answer says nothing about any message.
@@ -138,7 +137,7 @@ class _Transaction:
     def _envelope(self, mail: Mail, with_data: bool) -> Flow[None]:
         session, connection, outcome = self.session, self.connection, self.outcome
         envelope: list[Command] = [mail, *(recipient.command for recipient in outcome.recipients)]
-        if with_data and (outcome.recipients or not self.pipelining):
+        if with_data and outcome.recipients:
             envelope.append(Data())
         for command in envelope:
             if not self.pipelining and self._pointless(command):
@@ -252,7 +251,7 @@ class _Transaction:
             self.outcome.final = event.reply
             if event.recipient is not None:
                 due.pop(0).final = event.reply
-            if self.connection.closed or not self.connection.waiting:
+            if not self.connection.waiting:
                 break
         self._done(event.reply, due)
 
@@ -269,12 +268,11 @@ class _Transaction:
     def _reset(self) -> Flow[None]:
         """RSET after a refusal; its own failure never hides that."""
         try:
-            reply = yield from self.session.reset()
+            if (yield from self.session.reset()).accepted:
+                return
         except ProtocolError:
-            self.connection.abort()
-            return
-        if not reply.accepted:
-            self.connection.abort()
+            pass
+        self.connection.abort()
 
 
 def _pieces(octets: bytes) -> Iterator[bytes]:

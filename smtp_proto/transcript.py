@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from .commands import Command
 from .records import Record, set_field
-from .replies import Reply
+from .replies import Reply, printable
 
 
 class Said(Record):
@@ -48,7 +48,7 @@ def command_said(command: Command) -> Said:
 
 def reply_said(reply: Reply) -> Said:
     """A reply, as it stood on the wire."""
-    *before, last = reply.text.split("\n")
+    *before, last = printable(reply.text).split("\n")
     return Said("S", "\n".join([*(f"{reply.code:03d}-{line}" for line in before), f"{reply.code:03d} {last}"]), reply)
 
 

@@ -155,6 +155,7 @@ def test_pipelined_answers_find_their_commands(cut: Cut) -> None:
     assert pair.client.state is State.READY
     assert pair.client.outstanding == tuple(group)
     assert pair.client.waiting
+    assert pair.client.due == len(group)
     assert not pair.client.at_boundary
     pair.to_server()
     events = pair.answer(250, 550, 250, 354)

@@ -101,17 +101,29 @@ def test_lmtp_asked_for_a_message_without_recipients() -> None:
 
 
 def test_lmtp_without_recipients() -> None:
-    """A server that refuses every recipient answers a BDAT LAST once, and so does one behind a refused chunk."""
+    """A BDAT LAST that no accepted recipient stands before is answered once."""
     pair = pair_in(State.MAIL, lmtp=True)
     pair.client.send(RECIPIENT)
     pair.client.send(Bdat(0, last=True))
     pair.to_server()
-    pair.answer(550, 503)
+    events = pair.answer(550, 503)
+    assert [event.recipient for event in events if isinstance(event, ReplyReceived)] == [None, None]
     pair.check_state(State.FAILED)
-    pair = pair_in(State.FAILED, lmtp=True, strict=False)
-    assert pair.rejected(Bdat(0, last=True)).recipient is None
-    pair.check_state(State.FAILED)
+
+
+def test_lmtp_behind_a_refused_chunk() -> None:
+    """Behind a refused chunk a BDAT LAST ends no message, so it is answered once however many recipients there are."""
+    pair = pair_in(State.RCPT, lmtp=True)
+    pair.exchange(OTHER_RECIPIENT, 250)
+    for command in (Bdat(0), Bdat(0, last=True)):
+        pair.client.send(command)
+    pair.to_server()
+    pair.answer(452)
+    assert pair.server.replies_owed == 1
+    assert only(pair.answer(503), ReplyReceived).recipient is None
+    assert not pair.client.waiting
     assert pair.server.next_event() is NEED_DATA
+    pair.check_state(State.FAILED)
 
 
 def test_lmtp_recipients_are_those_of_the_transaction() -> None:

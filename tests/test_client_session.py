@@ -242,7 +242,7 @@ def test_a_flood_while_writing_is_bounded() -> None:
     line = b"250-" + b"x" * 4000 + b"\r\n"
     flood = line * 16
     peer = Scripted(sends=[Part(0, flood)] * (MAX_UNREAD // len(flood) + 1))
-    with pytest.raises(RemoteProtocolError, match="without reading"):
+    with pytest.raises(RemoteProtocolError, match="without end"):
         peer.run(session.command(Noop()))
     assert session.connection.closed
     assert session.connection.unread == 0

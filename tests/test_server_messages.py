@@ -183,6 +183,19 @@ def test_a_chunk_whose_size_cannot_be_read(size: bytes) -> None:
         assert drain(server) == [ConnectionClosed(True)]
 
 
+def test_a_chunk_whose_line_is_too_long() -> None:
+    """A BDAT beyond the limit of a line is one whose size cannot be read: 521 and closed, however it is cut."""
+    line = b"bdat " + b"1".rjust(60) + b"\r\n"
+    for pieces in every_split(line + COMMANDS):
+        server = ServerConnection(max_line=50)
+        server.send(Reply(220))
+        event = only(feed_pieces(server, pieces), CommandRejected)
+        assert event.hint.code == 521
+        server.send(event.hint)
+        assert server.state is State.CLOSED
+        assert drain(server) == [ConnectionClosed(True)]
+
+
 def test_a_huge_chunk_costs_no_memory() -> None:
     """A chunk of any size is given out as it comes, and a rejected one is dropped as it comes."""
     for state in (State.RCPT, State.READY):

@@ -249,6 +249,7 @@ class Walk:
         """Look for the client's events, and check each."""
         client = self.client
         for _ in range(MANY):
+            in_message = client.state is State.DATA and not client.waiting
             event = client.next_event()
             if isinstance(event, Wait):
                 break
@@ -256,6 +257,7 @@ class Walk:
                 assert self.server.closed
                 return
             self.client_log.append(Step("event", event))
+            assert not in_message or (isinstance(event, ReplyReceived) and event.early)
             self._heard(event)
         else:
             raise AssertionError("events without end")

@@ -23,7 +23,11 @@ from smtp_proto.grammar import clean_text
 from smtp_proto.session import ClientSession
 from smtp_proto.states import DEFAULT_TIMEOUTS, Stage
 from smtp_proto.transcript import Observer, closed_said, connected_said
-from smtp_surface.addresses import CRLF, _addr_only, _fix_eols, bCRLF, quoteaddr, quotedata
+from smtp_surface.addresses import CRLF as CRLF
+from smtp_surface.addresses import _addr_only as _addr_only
+from smtp_surface.addresses import _fix_eols as _fix_eols
+from smtp_surface.addresses import bCRLF as bCRLF
+from smtp_surface.addresses import quoteaddr, quotedata
 from smtp_surface.blocking import BlockingSMTP
 from smtp_surface.conversations import Answer
 from smtp_surface.driver import Timeouts
@@ -73,7 +77,6 @@ LMTP_PORT = 2003
 _MAXLINE = 8192
 _MAXCHALLENGE = 5
 _have_ssl = True
-_COMPATIBLE = (CRLF, bCRLF, _addr_only, _fix_eols)
 
 #: Makes the context where none is given; replace it to change what a whole program verifies.
 default_ssl_context = ssl.create_default_context
@@ -105,6 +108,8 @@ class SMTP(BlockingSMTP):
     timeout: Any = _DEFAULT_TIMEOUT
 
     _transport: SocketTransport | None = None
+    _handed_in = False
+    _shown_timeout: float | None = None
     _lmtp = False
     _host = ""
 
@@ -121,7 +126,6 @@ class SMTP(BlockingSMTP):
         pipelining: bool = True,
         transcript: Observer | None = None,
     ) -> None:
-        super().__init__()
         self._host = host
         self.timeout = timeout
         self.command_encoding = "ascii"
@@ -156,6 +160,10 @@ class SMTP(BlockingSMTP):
             raise ValueError("Non-blocking socket (timeout=0) is not supported")
         if self.debuglevel > 0:
             self._print_debug("connect: to", (host, port), self.source_address)
+        if timeout is _DEFAULT_TIMEOUT and socket.getdefaulttimeout() is None:
+            sock = socket.create_connection((host, port), DEFAULT_TIMEOUTS[Stage.CONNECT], self.source_address)
+            sock.settimeout(None)
+            return sock
         return socket.create_connection((host, port), timeout, self.source_address)
 
     def connect(self, host: str = "localhost", port: int = 0, source_address: tuple[str, int] | None = None) -> Answer:
@@ -182,20 +190,31 @@ class SMTP(BlockingSMTP):
             return self._begin(self._get_socket(host, port, self.timeout))
 
     def _begin(self, sock: Any) -> Answer:
-        self._adopt(sock, greeted=False)
-        if self.transcript is not None:
-            self.transcript(connected_said(peer_name(sock)))
-        self._forget()
-        if not self._name_given:
-            self.local_hostname = own_name(sock)
+        try:
+            self._adopt(sock, greeted=False)
+            if self.transcript is not None:
+                self.transcript(connected_said(peer_name(sock)))
+            self._forget()
+            if not self._name_given:
+                self.local_hostname = own_name(sock)
+        except BaseException:
+            self._discard()
+            raise
         return self._run(self._greet())
 
     def _adopt(self, sock: Any, greeted: bool) -> ClientSession:
+        try:
+            transport = SocketTransport(sock, lambda octets: sys.audit("smtplib.send", self, octets))
+        except OSError as error:
+            self._discard()
+            raise SMTPServerDisconnected(f"Server not connected: {error}") from error
         self.sock = sock
         self.file = None
-        self._transport = SocketTransport(sock)
-        self._driver.transport = self._transport
+        self._transport = transport
+        self._driver.transport = transport
         self._driver.timeouts = self._timeouts()
+        self._handed_in = greeted
+        self._shown_timeout = transport.timeout
         session = ClientSession(ClientConnection(lmtp=self._lmtp, strict=False, greeted=greeted), self._observer)
         self._session = session
         self._delivered = False
@@ -212,29 +231,46 @@ class SMTP(BlockingSMTP):
             # Somebody has put a socket of their own here, and has read the greeting of whatever is behind it.
             return self._adopt(sock, greeted=True)
         session.observe = self._observer
+        if transport.timeout != self._shown_timeout:
+            # Somebody has called `sock.settimeout`, which is how `smtplib` is told to wait longer or shorter.
+            self._shown_timeout = transport.timeout
+            self._driver.timeouts = dict.fromkeys(Stage, transport.timeout)
         return session
 
     def _discard(self) -> None:
-        session, self._session = self._session, None
-        transport, self._transport = self._transport, None
+        # The socket first: were this interrupted behind any other line, the next call would take what is left of the
+        # connection for one that somebody has handed in, and a reply that is still to come for an answer to itself.
         sock, self.sock = self.sock, None
-        self._driver.transport = None
-        self.file = None
-        if session is not None:
-            session.connection.abort()
-            if self.transcript is not None:
-                self.transcript(closed_said())
-        if transport is not None:
-            transport.close()
-        if sock is not None and (transport is None or sock is not transport.sock):
-            with suppress(OSError):
-                sock.close()
+        session, transport = self._session, self._transport
+        try:
+            if session is not None:
+                session.connection.abort()
+            if transport is not None:
+                transport.close()
+            if sock is not None and (transport is None or sock is not transport.sock):
+                with suppress(OSError):
+                    sock.close()
+        finally:
+            self._driver.transport = None
+            self._transport = None
+            self._session = None
+            self.file = None
+        if session is not None and self.transcript is not None:
+            self.transcript(closed_said())
 
     def _may_be_overheard(self) -> bool:
-        return self.sock is not None and may_be_overheard(self.sock)
+        # Whoever handed a socket in knows where it leads.
+        return self.sock is not None and not self._handed_in and may_be_overheard(self.sock)
+
+    def _secured(self) -> None:
+        if self._transport is not None:
+            self.sock = self._transport.sock
 
     def close(self) -> None:
-        """Close the connection at once, saying nothing; a call that another thread is in ends with an error."""
+        """Close the connection at once, saying nothing.
+
+        A call that another thread is in ends with an error; one that is still connecting is not interrupted.
+        """
         transport = self._transport
         mine = self._lock.acquire(blocking=False)
         try:
@@ -258,16 +294,16 @@ class SMTP(BlockingSMTP):
 
         `SMTPNotSupportedError`: not offered.  `SMTPResponseException`: refused.  The session is usable after both, in
         the clear.  `ssl.SSLError`: the handshake failed.  `SMTPServerDisconnected`: anything came in the clear behind
-        the 220.  The connection is closed after both.  All that the server said before is forgotten.
+        the 220.  The connection is closed after both.  `ValueError`, with nothing sent: the context or the name cannot
+        be used.  All that the server said before is forgotten.
         """
         context = _context(context, keyfile, certfile)
         name = self.server_hostname or self._host
         if context.check_hostname and not name and self.sock is not None:
             raise ValueError("server_hostname: needed for a socket that was handed in, to verify the certificate")
-        answer = self._run(self._starttls(context, name))
-        if self._transport is not None:
-            self.sock = self._transport.sock
-        return answer
+        if name:
+            _check_tls(context, name)
+        return self._run(self._starttls(context, name))
 
 
 class SMTP_SSL(SMTP):  # the name is `smtplib`'s
@@ -362,6 +398,8 @@ class LMTP(SMTP):
 def _context(context: ssl.SSLContext | None, keyfile: str | None, certfile: str | None) -> ssl.SSLContext:
     if keyfile is None and certfile is None:
         return context if context is not None else default_ssl_context()
+    if certfile is None:
+        raise ValueError("certfile must be specified")
     if context is not None:
         raise ValueError("context and keyfile or certfile exclude each other: load the certificate into the context")
     warnings.warn(
@@ -370,6 +408,14 @@ def _context(context: ssl.SSLContext | None, keyfile: str | None, certfile: str 
         stacklevel=3,
     )
     made = default_ssl_context()
-    if certfile is not None:
-        made.load_cert_chain(certfile, keyfile)
+    made.load_cert_chain(certfile, keyfile)
     return made
+
+
+def _check_tls(context: ssl.SSLContext, server_hostname: str) -> None:
+    """`ValueError` if a handshake could not even begin: better known before STARTTLS than behind its 220."""
+    clean_text("server_hostname", server_hostname)
+    try:
+        context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), False, server_hostname)
+    except (ssl.SSLError, ValueError) as error:
+        raise ValueError(f"server_hostname {server_hostname!r} with this context: {error}") from error

@@ -28,7 +28,7 @@ from .transport import SocketTransport
 
 
 class _Collector(Handler):
-    """Keeps what it is given; asks the application's handler first where there is one."""
+    """Keeps what it is given, and checks log-ins against the server's users."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -53,10 +53,11 @@ class _Collector(Handler):
 class Server:
     """A server for the time of a ``with`` block, on a free port of `host` unless `port` says another.
 
-    Without a `handler` every message is accepted and kept in `messages`; log-ins are checked against `users` (name to
-    password).  `tls_context` offers STARTTLS, or with `implicit_tls` wraps every connection at once.  Log-ins are
-    offered where there are `users` or `mechanisms`, in the clear only with `cleartext_auth`.  `settings` has the rest:
-    the name, the sizes, the bounds.  `timeouts` are those of `smtp_proto.states.Stage`, in seconds.
+    Without a `handler` every message is accepted and kept in `messages`, and log-ins are checked against `users` (name
+    to password); with one, its `auth` checks them.  `tls_context` offers STARTTLS, or with `implicit_tls` wraps every
+    connection at once.  Log-ins are offered where there are `users` or `mechanisms`, in the clear only with
+    `cleartext_auth`.  `settings` has the rest: the name, the sizes, the bounds.  `timeouts` are those of
+    `smtp_proto.states.Stage`, in seconds.
 
     `host` and `port` then say where it listens, `errors` what went wrong in handlers.
     """
@@ -78,6 +79,8 @@ class Server:
     ) -> None:
         if implicit_tls and tls_context is None:
             raise ValueError("implicit_tls needs a tls_context")
+        if handler is not None and users:
+            raise ValueError("users are checked where there is no handler; override its auth instead")
         self.host = host
         self.port = port
         self.users = dict(users or {})
@@ -158,15 +161,17 @@ class Server:
     def _admit(self, transport: SocketTransport, peer: object) -> None:
         """A thread for a connection, or a refusal where there are too many."""
         sock = transport.sock
-        # Replies are small and wanted at once (what Nagle's algorithm would hold back).
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with suppress(OSError):
+            # Replies are small and wanted at once (what Nagle's algorithm would hold back).
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         thread = threading.Thread(target=self._serve, args=(transport, peer), name=f"smtp-server {peer}", daemon=True)
         with self._lock:
             if not self._stopping.is_set() and len(self._connections) < self._max_connections:
-                self._connections[thread] = transport
                 # Inside the lock: `stop` joins what it finds here, and only a thread that runs can be joined.
-                thread.start()
-                return
+                with suppress(RuntimeError):  # no more threads to be had
+                    thread.start()
+                    self._connections[thread] = transport
+                    return
         with suppress(OSError):
             sock.setblocking(False)
             sock.send(Reply(421, f"4.3.2 {self.settings.hostname} Too many connections").encode())

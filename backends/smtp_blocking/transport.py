@@ -20,6 +20,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from types import BuiltinMethodType
 from typing import Any
 
 from smtp_proto.effects import Sent
@@ -31,7 +32,7 @@ READ_SIZE = 65536
 # never had to wait, so that a peer that reads on behind an early refusal is heard.
 LARGE = 32768
 
-_LOOPBACK = ("127.", "::1", "::ffff:127.")
+_LOOPBACK_NETWORKS = ("127.", "::ffff:127.")
 
 _DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
 
@@ -68,15 +69,20 @@ class _Wait:
 class SocketTransport:
     """A connected socket; see the module's header.  Raises nothing but `OSError`."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, on_send: Callable[[bytes], None] | None = None) -> None:
+        """`on_send` is told all octets before they are written; `OSError` for a socket that is closed."""
         self.sock: socket.socket = sock
+        self._on_send = on_send
         self._foreign = not isinstance(sock, socket.socket)
+        if not self._foreign and sock.fileno() < 0:
+            raise OSError(errno.EBADF, "the socket is closed")
         self._wait = _Wait(sock) if not self._foreign else None
         self._woken = False
 
     @property
-    def _secured(self) -> bool:
-        return isinstance(self.sock, ssl.SSLSocket)
+    def timeout(self) -> float | None:
+        """The timeout that the socket shows, in seconds."""
+        return None if self._wait is None else self.sock.gettimeout()
 
     @contextmanager
     def _without_blocking(self) -> Iterator[None]:
@@ -91,7 +97,8 @@ class SocketTransport:
 
     def _attempt(self, operation: Callable[..., Any], *arguments: Any) -> Any:
         """`operation` without waiting; raises `BlockingIOError` or ssl's two equivalents if it would have to."""
-        if not self._secured and _DONT_WAIT and (self.sock.gettimeout() is None):
+        # Only to a method of the operating system's socket: gevent puts its own in the place, which wait all the same.
+        if _DONT_WAIT and isinstance(operation, BuiltinMethodType) and self.sock.gettimeout() is None:
             return operation(*arguments, _DONT_WAIT)
         with self._without_blocking():
             return operation(*arguments)
@@ -105,6 +112,8 @@ class SocketTransport:
     def send(self, chunks: list[bytes], timeout: float | None, listen: bool) -> Sent:
         """Write `chunks`; `TimeoutError` if for `timeout` seconds not an octet could be written."""
         octets = b"".join(chunks) if len(chunks) > 1 else chunks[0]
+        if self._on_send is not None:
+            self._on_send(octets)
         if self._wait is None:
             self.sock.sendall(octets)
             return Sent(None, [])
@@ -170,8 +179,8 @@ class SocketTransport:
             return
         deadline = None if timeout is None else time.monotonic() + timeout
         before = self.sock.gettimeout()
-        # With a truncated close reported (RFC 8446 6.1): for SMTP an end without close_notify in the middle of a reply
-        # is told from a clean one by the reply being incomplete, so the ragged end need not be an error by itself.
+        # An end without close_notify is given as an end (`suppress_ragged_eofs`): one in the middle of a reply is told
+        # by the reply being incomplete, and many servers end so after QUIT's 221 (RFC 8446 6.1 forbids it).
         secured = context.wrap_socket(
             self.sock, server_side=server_side, server_hostname=server_hostname, do_handshake_on_connect=False
         )
@@ -219,7 +228,7 @@ def may_be_overheard(sock: object) -> bool:
         # Nothing can be sent any more over a connection that was reset, so nothing can be overheard either.
         return error.errno not in (errno.ENOTCONN, errno.EINVAL)
     # A Unix socket's name is no tuple.
-    return isinstance(peer, tuple) and not str(peer[0]).startswith(_LOOPBACK)
+    return isinstance(peer, tuple) and peer[0] != "::1" and not str(peer[0]).startswith(_LOOPBACK_NETWORKS)
 
 
 def peer_name(sock: object) -> str:

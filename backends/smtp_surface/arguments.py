@@ -30,5 +30,18 @@ def clean(argument: str, address: str) -> str:
 
 
 def message_octets(msg: bytes | str) -> bytes:
-    """A message as octets: text is ASCII, as in `smtplib`; a message of nothing is an empty line, as there."""
-    return (_fix_eols(msg).encode("ascii") if isinstance(msg, str) else bytes(msg)) or bCRLF
+    """A message as octets: text is ASCII, as in `smtplib`; a message of nothing is an empty line, as there.
+
+    `TypeError` for anything else: `bytes` would make octets of numbers, and of an `EmailMessage` with its Bcc header.
+    """
+    if isinstance(msg, str):
+        return _fix_eols(msg).encode("ascii") or bCRLF
+    if not isinstance(msg, (bytes, bytearray, memoryview)):
+        raise TypeError(f"a message is str or bytes, not {type(msg).__name__} (send_message takes email messages)")
+    return bytes(msg) or bCRLF
+
+
+def size_on_the_wire(octets: bytes) -> int:
+    """What SIZE declares (RFC 1870 5): the octets with all line ends as CRLF; dots that are stuffed do not count."""
+    pairs = octets.count(bCRLF)
+    return len(octets) + (octets.count(b"\n") - pairs) + (octets.count(b"\r") - pairs)

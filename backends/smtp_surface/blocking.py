@@ -1,7 +1,8 @@
 """The blocking surface: `smtplib`'s class, its methods each a flow of `smtp_surface.conversations` run to its end.
 
 Each public call holds a lock, so that calls from several threads follow one another and never mix on the wire; it is
-re-entrant, because flows call public methods.  `close` takes no lock: it must be possible while another thread waits.
+re-entrant, because flows call public methods.  `close` waits for no lock: it must be possible while another thread
+waits.
 
 When an exception leaves a flow and something is under way, the connection is dropped: nobody can tell any more which
 reply the next octets belong to.  A `KeyboardInterrupt` (or anything else that is no `Exception`) drops it in any case.
@@ -22,8 +23,10 @@ from smtp_proto.client import ClientConnection
 from smtp_proto.effects import Flow
 from smtp_proto.states import MODES
 
-from .conversations import Answer, AuthObject, Conversations, Refused
+from .conversations import Answer, Refused
+from .delivery import MailConversations
 from .driver import BlockingDriver
+from .login import AuthObject
 
 T = TypeVar("T")
 
@@ -31,7 +34,7 @@ T = TypeVar("T")
 _STEPS = ("mail", "rcpt", "data", "docmd", "putcmd", "getreply", "send", "rset", "_rset")
 
 
-class BlockingSMTP(Conversations):
+class BlockingSMTP(MailConversations):
     """The methods of `smtplib.SMTP`.  A backend adds how to connect, and `_live`.
 
     Unless a method says otherwise: what it sends is one command line; it returns ``(code, text)``, refusals included;
@@ -40,10 +43,20 @@ class BlockingSMTP(Conversations):
     wire (control characters, lone surrogates).  After a 421 the connection is closed.
     """
 
-    def __init__(self) -> None:
+    _driver: BlockingDriver
+    _lock: threading.RLock
+
+    def __new__(cls, *_arguments: Any, **_options: Any) -> Self:
+        # Here and not in `__init__`: there are subclasses that use methods before they call that, or never do.
+        self = super().__new__(cls)
         self.esmtp_features = {}
         self._driver = BlockingDriver()
         self._lock = threading.RLock()
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        # For copies of a client that is not connected; `__new__` makes these two.
+        return {name: value for name, value in self.__dict__.items() if name not in ("_driver", "_lock")}
 
     def _run(self, flow: Flow[T]) -> T:
         with self._lock:
@@ -227,7 +240,7 @@ class BlockingSMTP(Conversations):
     ) -> None:
         """QUIT and close.  A refused QUIT raises only where the block has neither raised nor delivered."""
         if isinstance(exc, KeyboardInterrupt):
-            self._discard()  # do not make anyone wait for a goodbye
+            self.close()  # do not make anyone wait for a goodbye
             return
         self._run(self._goodbye(failed=exc is not None))
 

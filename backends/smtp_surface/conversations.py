@@ -5,6 +5,9 @@ public methods through `Call`, that is, through ``self``: so an override in a su
 by `sendmail`, `login` and the rest, exactly as with `smtplib`.  The lowest ones, `putcmd` and `getreply`, are where the
 typed core begins: what `putcmd` is given is read as a command, and `getreply` gives the answer to the oldest one.
 
+The flows stand in three files, one class building on the other: here state, errors, single commands, introduction, TLS
+and goodbye; then `login`; then `delivery`, whose `MailConversations` a surface is made of.
+
 `sendmail` takes the shorter way, `smtp_proto.transaction.deliver` in as few flights as the server allows, as long as
 the methods it would have called are the library's own; otherwise it calls them, one after the other.
 
@@ -16,34 +19,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from email.message import Message
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from smtp_proto.body import DataEncoder
-from smtp_proto.commands import AuthResponse, Command, EndOfData, Mail, Raw, Rcpt
+from smtp_proto.commands import Command, Mail, Raw, Rcpt
 from smtp_proto.effects import Call, Flow
 from smtp_proto.errors import ConnectionLost, InvalidArgument, LimitExceeded, LocalProtocolError, RemoteProtocolError
 from smtp_proto.grammar import clean_text
 from smtp_proto.outcome import Outcome, Phase
 from smtp_proto.parsing import written_command
 from smtp_proto.replies import Reply
-from smtp_proto.sasl import AuthenticationAborted, CramMD5, Plain
 from smtp_proto.session import ClientSession
 from smtp_proto.states import MODES, Stage, State
-from smtp_proto.transaction import PIECE, deliver
 from smtp_proto.transcript import Observer, Said, body_said, command_said
 
-from .addresses import CRLF, _addr_only, bCRLF, path_of, quoteaddr
-from .arguments import check_path, clean, message_octets, split_options
+from .addresses import CRLF, _addr_only, bCRLF, quoteaddr
+from .arguments import check_path, clean
 from .exceptions import (
-    SMTPAuthenticationError,
-    SMTPDataError,
     SMTPException,
     SMTPHeloError,
     SMTPNotSupportedError,
-    SMTPRecipientsRefused,
     SMTPResponseException,
-    SMTPSenderRefused,
     SMTPServerDisconnected,
 )
 from .replies import SMTPReply, features_of, typed_reply
@@ -53,17 +48,6 @@ if TYPE_CHECKING:
 
 Answer = tuple[int, bytes]
 Refused = dict[str, Answer]
-
-
-class AuthObject(Protocol):
-    """What `auth` is given: called without arguments for an initial response (None: there is none), and with each
-    challenge (octets).  What it returns is text, or anything with `encode`."""
-
-    def __call__(self, challenge: bytes | None = None, /) -> Any: ...
-
-
-# The mechanisms that show the secret to whoever listens; the others prove it without.
-_PROVING = ("CRAM-MD5", "DIGEST-MD5", "SCRAM-", "GSSAPI", "NTLM", "EXTERNAL", "ANONYMOUS")
 
 
 class Conversations:
@@ -90,6 +74,7 @@ class Conversations:
     _auth_challenge_count: int = 0
     _challenged: bool = False  # the last reply asks for a secret
     _delivered: bool = False
+    _calling_out: bool = False  # in a callback of the application, which must not call back
     # The library's own functions, by the names that `sendmail` would call; set when the surface's class is made.
     _library: ClassVar[dict[str, Any]] = {}
 
@@ -105,6 +90,10 @@ class Conversations:
 
     def _may_be_overheard(self) -> bool:
         """True if the connection is neither encrypted nor local."""
+        raise NotImplementedError
+
+    def _secured(self) -> None:
+        """TLS has just been established: show people the socket that they look for."""
         raise NotImplementedError
 
     if TYPE_CHECKING:
@@ -159,12 +148,34 @@ class Conversations:
         error.outcome = outcome
         return error
 
+    def _lacking(self, message: str) -> SMTPException:
+        """The server lacks an extension; or there is none any more, whose extensions are still remembered."""
+        self._ready()
+        return SMTPNotSupportedError(message)
+
     def _print_debug(self, *args: object) -> None:
         raise NotImplementedError
 
+    @contextmanager
+    def _callback(self) -> Iterator[None]:
+        """Around what belongs to the application: a call back into the client would get the replies of the call that
+        it came from, so `_ready` refuses it."""
+        self._calling_out = True
+        try:
+            yield
+        finally:
+            self._calling_out = False
+
+    def _ready(self) -> ClientSession:
+        """The session, for a call that is about to use it."""
+        if self._calling_out:
+            raise SMTPException("the client is in the middle of a call, and the callback that it makes must not use it")
+        return self._live()
+
     def _observe(self, said: Said) -> None:
         if self.transcript is not None:
-            self.transcript(said)
+            with self._callback():
+                self.transcript(said)
         if self.debuglevel > 0:
             if said.reply is not None:
                 for line in said.reply.raw.splitlines(keepends=True):
@@ -183,8 +194,13 @@ class Conversations:
     # -- the lowest level: commands written by hand -------------------------------------------------------------------
 
     def _send(self, s: bytes | str) -> Flow[None]:
-        session = self._live()
-        octets = s.encode(self.command_encoding) if isinstance(s, str) else bytes(s)
+        session = self._ready()
+        if isinstance(s, str):
+            octets = s.encode(self.command_encoding)
+        elif isinstance(s, (bytes, bytearray, memoryview)):
+            octets = bytes(s)
+        else:
+            raise TypeError(f"octets or text can be sent, not {type(s).__name__}")
         if session.observe is not None:
             state = session.connection.state
             by_hand = octets.endswith(bCRLF) and octets.count(b"\n") == 1 and state is not State.DATA
@@ -206,7 +222,7 @@ class Conversations:
             if self._challenged or line[:4].upper() == "AUTH":
                 shown = "***"
             raise ValueError(f"command and arguments contain prohibited newline characters: {shown}")
-        session = self._live()
+        session = self._ready()
         connection = session.connection
         octets = line.encode(self.command_encoding)
         with self._translated():
@@ -229,7 +245,7 @@ class Conversations:
                 yield from Call(self.send, line + CRLF)
 
     def _getreply(self) -> Flow[SMTPReply]:
-        session = self._live()
+        session = self._ready()
         connection = session.connection
         with self._translated():
             if not connection.waiting:
@@ -315,7 +331,7 @@ class Conversations:
         if options and self.does_esmtp:
             if any(option.lower() == "smtputf8" for option in options):
                 if not self.has_extn("smtputf8"):
-                    raise SMTPNotSupportedError("SMTPUTF8 not supported by server")
+                    raise self._lacking("SMTPUTF8 not supported by server")
                 self.command_encoding = "utf-8"
             parameters = " " + " ".join(options)
         check_path(Mail, sender, parameters, "from")
@@ -325,50 +341,6 @@ class Conversations:
         parameters = " " + " ".join(options) if options and self.does_esmtp else ""
         check_path(Rcpt, recip, parameters, "to")
         return (yield from self._docmd("rcpt", f"to:{quoteaddr(recip)}{parameters}"))
-
-    def _data(self, msg: bytes | str) -> Flow[Answer]:
-        octets = message_octets(msg)
-        if b"\0" in octets:
-            raise InvalidArgument("message", "a NUL in the text needs BINARYMIME")  # before DATA, not behind it
-        answer = yield from self._docmd("data")
-        if self.debuglevel > 0:
-            self._print_debug("data:", answer)
-        if answer[0] != 354:
-            raise self._refusal(SMTPDataError(*answer), typed_reply(answer))
-        session = self._session
-        if session is not None and session.connection.state is State.DATA and self._own("send"):
-            if session.observe is not None:
-                session.observe(body_said(len(octets)))
-            with self._translated():
-                refusal = yield from self._write_message(session, octets)
-            if refusal is not None:
-                yield from Call(self.close)
-                return SMTPReply(refusal)
-        else:
-            encoder = DataEncoder()
-            yield from Call(self.send, encoder.encode(octets) + encoder.finish())
-        answered: Answer = yield from Call(self.getreply)
-        if self.debuglevel > 0:
-            self._print_debug("data:", answered)
-        self._delivered = self._delivered or 200 <= answered[0] <= 299
-        return answered
-
-    def _write_message(self, session: ClientSession, octets: bytes) -> Flow[Reply | None]:
-        """Write the lines of a message and its end; returns the refusal if one came before all was out."""
-        connection = session.connection
-        for start in range(0, len(octets), PIECE):
-            # The piece before this one goes out only now, so that the last one goes with the end of the data.
-            if start and (not (yield from session.flush(Stage.BODY, until_heard=True)) or connection.unread):
-                break
-            connection.send_body(octets[start : start + PIECE])
-        else:
-            connection.send(EndOfData())
-            if (yield from session.flush(Stage.BODY, until_heard=True)):
-                return None
-        reply = (yield from session.reply()).reply
-        if reply.severity in (2, 3):
-            raise RemoteProtocolError(f"{reply.code} before the message was sent", reply)
-        return reply
 
     def _verify(self, address: str) -> Flow[Answer]:
         return (yield from self._docmd("vrfy", _addr_only(clean("address", address))))
@@ -436,251 +408,12 @@ class Conversations:
     def _starttls(self, context: ssl.SSLContext, server_hostname: str | None) -> Flow[Answer]:
         yield from Call(self.ehlo_or_helo_if_needed)
         if not self.has_extn("starttls"):
-            raise SMTPNotSupportedError("STARTTLS extension not supported by server.")
+            raise self._lacking("STARTTLS extension not supported by server.")
         answer: Answer = yield from Call(self.docmd, "STARTTLS")
         session = self._session
         if session is None or session.connection.state is not State.TLS:
             raise self._refusal(SMTPResponseException(*answer), typed_reply(answer))
         with self._translated():
-            yield from session.secure(context, server_hostname)
+            yield from session.secure(context, server_hostname, then=self._secured)
         self._forget()
         return answer
-
-    # -- log-in -------------------------------------------------------------------------------------------------------
-
-    def _auth(self, mechanism: str, authobject: AuthObject, initial_response_ok: bool) -> Flow[Answer]:
-        wrapped = _WrappedAuthObject(self, mechanism.upper(), authobject)
-        if self._may_be_overheard() and not self.allow_cleartext_auth and not wrapped.name.startswith(_PROVING):
-            raise SMTPNotSupportedError(
-                f"{wrapped.name} would send the password in clear over an unencrypted connection to another host; "
-                "call starttls() first, use SMTP_SSL, or pass allow_cleartext_auth=True"
-            )
-        try:
-            session = self._live()
-            with self._translated():
-                reply = yield from session.authenticate(
-                    wrapped, initial_response=initial_response_ok, exchange=self._exchange
-                )
-        except AuthenticationAborted as error:
-            last = SMTPReply(error.reply)
-            if wrapped.challenges > 1:
-                message = f"Server AUTH mechanism infinite loop. Last response: {tuple(last)!r}"
-                raise self._refusal(SMTPException(message), error.reply) from error
-            raise self._refusal(SMTPAuthenticationError(*last), error.reply) from error
-        # 235: done.  503: this connection is logged in already (RFC 4954 4).
-        if reply.code in (235, 503):
-            return SMTPReply(reply)
-        raise self._refusal(SMTPAuthenticationError(*SMTPReply(reply)), reply)
-
-    def _exchange(self, command: Command) -> Flow[Reply]:
-        """One step of AUTH through `docmd`, so that an override of that is used."""
-        verb, _, rest = command.line[:-2].decode("ascii").partition(" ")
-        if isinstance(command, AuthResponse):
-            verb, rest = command.line[:-2].decode("ascii"), ""
-        answer: Answer = yield from Call(self.docmd, verb, rest)
-        return typed_reply(answer)
-
-    def auth_cram_md5(self, challenge: bytes | None = None) -> str | None:
-        """Authobject for CRAM-MD5 (RFC 2195); needs `self.user` and `self.password`."""
-        response = CramMD5(self.user, self.password).step(challenge)
-        return response.decode("utf-8") if response is not None else None
-
-    def auth_plain(self, challenge: bytes | None = None) -> str:
-        """Authobject for PLAIN (RFC 4616); needs `self.user` and `self.password`."""
-        return Plain(self.user, self.password).step(challenge).decode("utf-8")
-
-    def auth_login(self, challenge: bytes | None = None) -> str:
-        """Authobject for LOGIN: the user name first, then the password; needs `self.user` and `self.password`."""
-        return self.user if challenge is None or self._auth_challenge_count < 2 else self.password
-
-    def _login(self, user: str, password: str, initial_response_ok: bool) -> Flow[Answer]:
-        yield from Call(self.ehlo_or_helo_if_needed)
-        if not self.has_extn("auth"):
-            raise SMTPNotSupportedError("SMTP AUTH extension not supported by server.")
-        offered = self.esmtp_features["auth"].upper().split()
-        usable = [mechanism for mechanism in ("CRAM-MD5", "PLAIN", "LOGIN") if mechanism in offered]
-        if not usable:
-            raise SMTPException("No suitable authentication method found.")
-        Plain(user, password)  # `ValueError` for what no mechanism can carry, before anything is sent
-        self.user, self.password = user, password
-        failure: SMTPAuthenticationError | None = None
-        for mechanism in usable:
-            authobject = getattr(self, "auth_" + mechanism.lower().replace("-", "_"))
-            try:
-                return (yield from self._call_auth(mechanism, authobject, initial_response_ok))
-            except SMTPAuthenticationError as error:
-                failure = error
-                # 535: the credentials are wrong, and would be with any mechanism; trying on locks people out.  454,
-                # 421: not now.  Anything else may only mean that this mechanism is not to be had.
-                if error.smtp_code in (535, 454, 421):
-                    break
-        assert failure is not None
-        raise failure
-
-    def _call_auth(self, mechanism: str, authobject: AuthObject, initial_response_ok: bool) -> Flow[Answer]:
-        def auth() -> Any:
-            return self.auth(mechanism, authobject, initial_response_ok=initial_response_ok)
-
-        answer: Answer = yield from Call(auth)
-        return answer
-
-    # -- mail ---------------------------------------------------------------------------------------------------------
-
-    def _sendmail(
-        self,
-        from_addr: str,
-        to_addrs: str | Sequence[str],
-        msg: bytes | str,
-        mail_options: Sequence[str] = (),
-        rcpt_options: Sequence[str] = (),
-    ) -> Flow[Refused]:
-        yield from Call(self.ehlo_or_helo_if_needed)
-        octets = message_octets(msg)
-        options: list[str] = []
-        if self.does_esmtp:
-            if self.has_extn("size"):
-                options.append(f"size={len(octets)}")
-            options.extend(mail_options)
-        recipients = [to_addrs] if isinstance(to_addrs, str) else list(to_addrs)
-        if self._own("mail", "rcpt", "data", "docmd", "putcmd", "getreply", "send", "rset", "_rset"):
-            return (yield from self._deliver(from_addr, recipients, octets, options, rcpt_options))
-        return (yield from self._step_by_step(from_addr, recipients, octets, options, rcpt_options))
-
-    def _deliver(
-        self, from_addr: str, to_addrs: list[str], octets: bytes, options: list[str], rcpt_options: Sequence[str]
-    ) -> Flow[Refused]:
-        """The short way: one transaction of the core."""
-        self.command_encoding = "ascii"
-        if any(option.lower() == "smtputf8" for option in options):
-            if not self.has_extn("smtputf8"):
-                raise SMTPNotSupportedError("SMTPUTF8 not supported by server")
-            self.command_encoding = "utf-8"
-        sender = path_of(clean("reverse-path", from_addr))
-        paths = [path_of(clean("forward-path", address)) for address in to_addrs]
-        for path in (sender, *paths, *rcpt_options):
-            path.encode(self.command_encoding)  # UnicodeEncodeError before anything is sent
-        self._nothing_due()
-        session = self._live()
-        mail = Mail(sender, split_options(options))
-        parameters = split_options(rcpt_options) if self.does_esmtp else ()
-        recipients = [Rcpt(path, parameters) for path in paths]
-        with self._translated():
-            outcome = yield from deliver(
-                session, mail, recipients, octets, pipelining=self.pipelining and self.has_extn("pipelining")
-            )
-        if session.connection.closed:
-            yield from Call(self.close)
-        return self._result(outcome, from_addr, to_addrs)
-
-    def _result(self, outcome: Outcome, from_addr: str, to_addrs: list[str]) -> Refused:
-        """An outcome as what `sendmail` returns or raises."""
-        assert outcome.mail is not None
-        if not outcome.mail.accepted:
-            raise self._refusal(SMTPSenderRefused(*SMTPReply(outcome.mail), from_addr), outcome.mail, outcome)
-        refused: Refused = {}
-        for address, recipient in zip(to_addrs, outcome.recipients, strict=True):
-            if recipient.refusal is not None:
-                refused[address] = SMTPReply(recipient.refusal)
-        last = outcome.recipients[-1].refusal if outcome.recipients else None
-        if not outcome.accepted or (outcome.data is None and outcome.final is None):
-            raise self._refusal(SMTPRecipientsRefused(refused), last, outcome)
-        refusal = outcome.refusal
-        if refusal is not None:
-            raise self._refusal(SMTPDataError(*SMTPReply(refusal)), refusal, outcome)
-        self._delivered = True
-        return refused
-
-    def _step_by_step(
-        self, from_addr: str, to_addrs: list[str], octets: bytes, options: list[str], rcpt_options: Sequence[str]
-    ) -> Flow[Refused]:
-        """The long way: every step a method that somebody has made their own."""
-        answer: Answer = yield from Call(self.mail, from_addr, options)
-        if answer[0] // 100 != 2:
-            yield from self._after_refusal(answer[0])
-            raise self._refusal(SMTPSenderRefused(*answer, from_addr), typed_reply(answer))
-        refused: Refused = {}
-        accepted: list[str] = []
-        for address in to_addrs:
-            answer = yield from Call(self.rcpt, address, rcpt_options)
-            if answer[0] // 100 == 2:
-                accepted.append(address)
-            else:
-                refused[address] = answer
-            if answer[0] == 421:
-                yield from Call(self.close)
-                raise self._refusal(SMTPRecipientsRefused(refused), typed_reply(answer))
-        if not accepted:
-            yield from Call(self._rset)
-            raise self._refusal(SMTPRecipientsRefused(refused), typed_reply(answer))
-        try:
-            answer = yield from Call(self.data, octets)
-        except SMTPDataError as error:
-            yield from self._after_refusal(error.smtp_code)
-            raise
-        answers = [answer]
-        session = self._session
-        while session is not None and session.connection.waiting:
-            answer = yield from Call(self.getreply)  # LMTP: one for each recipient that was accepted
-            answers.append(answer)
-        if all(each[0] // 100 != 2 for each in answers):
-            yield from self._after_refusal(answer[0])
-            raise self._refusal(SMTPDataError(*answer), typed_reply(answer))
-        if len(answers) > 1:
-            answers += [answer] * (len(accepted) - len(answers))  # a 421 is the last, and speaks for the others too
-            refused.update({to: each for to, each in zip(accepted, answers, strict=True) if each[0] // 100 != 2})
-        self._delivered = True
-        return refused
-
-    def _after_refusal(self, code: int) -> Flow[None]:
-        yield from Call(self.close if code == 421 else self._rset)
-
-    def _send_message(
-        self,
-        msg: Message[Any, Any],
-        from_addr: str | None = None,
-        to_addrs: str | Sequence[str] | None = None,
-        mail_options: Sequence[str] = (),
-        rcpt_options: Sequence[str] = (),
-    ) -> Flow[Refused]:
-        from smtp_proto.message import flatten, forward_paths, reverse_path
-
-        yield from Call(self.ehlo_or_helo_if_needed)
-        sender = from_addr if from_addr is not None else reverse_path(msg)
-        recipients = to_addrs if to_addrs is not None else forward_paths(msg)
-        utf8 = not (sender + "".join(recipients)).isascii()
-        if utf8:
-            if not self.has_extn("smtputf8"):
-                raise SMTPNotSupportedError(
-                    "One or more source or delivery addresses require internationalized email support, but the server "
-                    "does not advertise the required SMTPUTF8 capability"
-                )
-            mail_options = (*mail_options, "SMTPUTF8", "BODY=8BITMIME")
-        octets = flatten(msg, utf8=utf8)
-        refused: Refused = yield from Call(self.sendmail, sender, recipients, octets, mail_options, rcpt_options)
-        return refused
-
-
-class _WrappedAuthObject:
-    """An authobject as a mechanism of the core."""
-
-    def __init__(self, client: Conversations, name: str, authobject: AuthObject) -> None:
-        self.name = name
-        self.challenges = 0
-        self._client = client
-        self._authobject = authobject
-        client._auth_challenge_count = 0
-
-    def step(self, challenge: bytes | None) -> bytes | None:
-        if challenge is None:
-            response = self._authobject()
-        else:
-            self.challenges += 1
-            self._client._auth_challenge_count += 1
-            response = self._authobject(challenge)
-        if challenge is None and response is not None:
-            self._client._auth_challenge_count = 1
-        if response is None or isinstance(response, bytes):
-            return response
-        encoded = response.encode("utf-8")
-        assert isinstance(encoded, bytes)
-        return encoded

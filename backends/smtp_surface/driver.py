@@ -69,15 +69,11 @@ class BlockingDriver:
         self.touched = False
         self._deadline: float | None = None
         self._perform: dict[type[Effect[Any]], Callable[[BlockingTransport, Any], Any]] = {
-            Send: lambda transport, effect: transport.send(effect.chunks, self.timeouts[effect.stage], effect.listen),
+            Send: self._send,
             Receive: self._receive,
             Poll: lambda transport, effect: transport.poll(),
-            Connect: lambda transport, effect: transport.connect(
-                effect.host, effect.port, self.timeouts[Stage.CONNECT]
-            ),
-            StartTLS: lambda transport, effect: transport.start_tls(
-                effect.context, effect.server_hostname, effect.server_side, self.timeouts[Stage.TLS]
-            ),
+            Connect: self._connect,
+            StartTLS: self._start_tls,
             Pull: lambda transport, effect: next(effect.chunks, None),
             Close: lambda transport, effect: transport.close(),
         }
@@ -114,13 +110,27 @@ class BlockingDriver:
             raise OSError("not connected")
         return self.transport
 
+    def _send(self, transport: BlockingTransport, effect: Send) -> Sent:
+        return transport.send(effect.chunks, self._left(effect), effect.listen)
+
     def _receive(self, transport: BlockingTransport, effect: Receive) -> bytes:
+        return transport.receive(self._left(effect))
+
+    def _left(self, effect: Send | Receive) -> float | None:
+        """Seconds until the deadline of a wait, which began with an earlier effect if this one is `again`."""
         timeout = self.timeouts[effect.stage]
-        if timeout is not None:
-            if effect.again and self._deadline is not None:
-                timeout = self._deadline - time.monotonic()
-                if timeout <= 0:
-                    raise TimeoutError("timed out")
-            else:
-                self._deadline = time.monotonic() + timeout
-        return transport.receive(timeout)
+        if timeout is None:
+            return None
+        if effect.again and self._deadline is not None:
+            timeout = self._deadline - time.monotonic()
+            if timeout <= 0:
+                raise TimeoutError("timed out")
+        else:
+            self._deadline = time.monotonic() + timeout
+        return timeout
+
+    def _connect(self, transport: BlockingTransport, effect: Connect) -> None:
+        transport.connect(effect.host, effect.port, self.timeouts[Stage.CONNECT])
+
+    def _start_tls(self, transport: BlockingTransport, effect: StartTLS) -> None:
+        transport.start_tls(effect.context, effect.server_hostname, effect.server_side, self.timeouts[Stage.TLS])

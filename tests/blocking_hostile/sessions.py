@@ -47,6 +47,10 @@ class Session(NamedTuple):
             steps += [*exchange.reads, Send(exchange.reply)] if exchange.reply else exchange.reads
         return [*steps, *self.exchanges[number].reads]
 
+    def script(self) -> list[Step]:
+        """The whole script."""
+        return [*self.before(len(self.exchanges) - 1), Send(self.exchanges[-1].reply)]
+
     def replies(self) -> Iterator[tuple[int, Exchange]]:
         """The exchanges that have a reply, with their numbers."""
         return ((number, exchange) for number, exchange in enumerate(self.exchanges) if exchange.reply)

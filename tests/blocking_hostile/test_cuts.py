@@ -100,12 +100,10 @@ class Cutter:
         with client, socket.create_connection((self._server.host, self._server.port)) as server:
             there = threading.Thread(target=self._copy, args=(client, server))
             there.start()
-            while self._left:
-                octets = server.recv(self._left)
-                if not octets:
-                    break
-                self._left -= len(octets)
-                client.sendall(octets)
+            with suppress(OSError):
+                while self._left and (octets := server.recv(self._left)):
+                    self._left -= len(octets)
+                    client.sendall(octets)
             for sock in (client, server):
                 with suppress(OSError):
                     sock.shutdown(socket.SHUT_RDWR)

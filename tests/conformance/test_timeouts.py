@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from smtp_proto.states import Stage
 from tests.certificates import client_context, server_context
-from tests.needs import needs_unix_sockets
+from tests.needs import needs_linux, needs_unix_sockets
 from tests.scripted import Delay, Expect, ExpectEOF, ExpectHangUp, ScriptedServer, Send, StartTLS, Step
 from tests.scripts import GREETING, HASTE, PATIENCE, QUIT, hello, opening, turn
 
@@ -134,3 +135,16 @@ def test_tls_handshake_has_a_deadline(backend: Backend) -> None:
         pytest.raises(TimeoutError),
     ):
         backend.open("SMTP_SSL", server.host, server.port, timeout=HASTE, context=client_context())
+
+
+def test_connecting_has_a_deadline(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not given, the time-out is what is recommended for each stage, and for connecting too."""
+    needs_linux()  # where a queue of connections that is full makes the next one wait, instead of refusing it
+    recommended = {**backend.module.DEFAULT_TIMEOUTS, Stage.CONNECT: HASTE}
+    monkeypatch.setattr(backend.module, "DEFAULT_TIMEOUTS", recommended)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        host, port = listener.getsockname()
+        with socket.create_connection((host, port), PATIENCE), pytest.raises(TimeoutError):
+            backend.open("SMTP", host, port)

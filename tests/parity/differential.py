@@ -15,9 +15,10 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pprint import pformat
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from .differential_allowed import DIFFERENCES, NORMALISERS, Case
+from .differential_allowed import DIFFERENCES, NORMALISERS
+from .differential_case import Case
 from .differential_generate import Conversation, conversation
 from .differential_run import Raised, Step, play_both
 
@@ -60,9 +61,7 @@ def compare(conversation: Conversation) -> Verdict:
 
 def _different(their: Step, our: Step) -> list[str]:
     """What is different, for people; empty if nothing is."""
-    different = [
-        name for name, value in their.attributes.items() if _shape(value) != _shape(our.attributes[name])
-    ]
+    different = [name for name, value in their.attributes.items() if _shape(value) != _shape(our.attributes[name])]
     if not _same_result(their.result, our.result):
         different.append("result")
     if their.wire != our.wire:
@@ -72,29 +71,38 @@ def _different(their: Step, our: Step) -> list[str]:
     return different
 
 
-def _shape(value: Any) -> Any:
-    # 1 == True and 250 == 250.0, but they do not print alike.
-    return value, repr(value)
+def _shape(value: object) -> str:
+    # Not the values: 1 == True, and 250 == 250.0.
+    return repr(value)
 
 
-def _same_result(their: Any, our: Any) -> bool:
+def _same_result(their: object, our: object) -> bool:
     if isinstance(their, Raised) and isinstance(our, Raised):
         # A class of our own may stand for a built-in one that it is derived of.
         same_class = their.name == our.name or (not their.name.startswith("SMTP") and their.name in our.classes)
-        return same_class and (their.text, their.arguments, their.attributes) == (our.text, our.arguments, our.attributes)
+        return same_class and _shape(their[1:]) == _shape(our[1:])
     return _shape(their) == _shape(our)
 
 
 def smaller(conversation: Conversation) -> Conversation:
     """The conversation with all left out that the problem does not need."""
+    wanted = _signature(compare(conversation))
     found = True
     while found:
         found = False
         for candidate in _candidates(conversation):
-            if compare(candidate).problem:
+            if _signature(compare(candidate)) == wanted:
                 conversation, found = candidate, True
                 break
     return conversation
+
+
+def _signature(verdict: Verdict) -> tuple[object, ...]:
+    """What makes a problem the same one in a smaller conversation."""
+    if verdict.case is None:
+        return (verdict.problem,)
+    results = (verdict.case.their.result, verdict.case.our.result)
+    return (verdict.problem, *(result.name if isinstance(result, Raised) else "" for result in results))
 
 
 def _candidates(conversation: Conversation) -> Iterator[Conversation]:
@@ -118,7 +126,7 @@ def describe(verdict: Verdict) -> str:
     if case is None:
         return verdict.problem
     script = {kind: said for kind, said in case.conversation.script.items() if said}
-    parts = [f"different: {verdict.problem}", f"step {case.index}: {case.our.call}"]
+    parts = [f"different: {verdict.problem}", f"step {case.number}: {case.our.call}"]
     parts += [f"conversation: {pformat(case.conversation._replace(script=script), width=118)}"]
     for name, step in (("smtplib", case.their), ("smtp_blocking", case.our)):
         parts.append(f"{name}: connected={step.connected}, result {pformat(step.result, width=118)}")

@@ -68,7 +68,7 @@ class Step(NamedTuple):
 def play(library: Any, conversation: Conversation) -> list[Step]:
     """Play the conversation; the first step is the constructor."""
     server = Server(conversation.script)
-    base = library.LMTP if conversation.lmtp else library.SMTP
+    base: Any = library.LMTP if conversation.lmtp else library.SMTP
 
     class Client(base):  # type: ignore[misc]  # which of the two it is only shows now
         def _get_socket(self, host: str, port: int, timeout: Any) -> ScriptedSocket:
@@ -110,7 +110,9 @@ def play(library: Any, conversation: Conversation) -> list[Step]:
         with suppress(Exception):
             record(Call("constructor"), construct)
         for call in conversation.calls if client is not None else ():
-            make = partial(block, *call.arguments, call.inner) if call.name == "with" else partial(perform, client, call)
+            make = (
+                partial(block, call.arguments[0], call.inner) if call.name == "with" else partial(perform, client, call)
+            )
             with suppress(Exception):
                 record(call, make)
     finally:

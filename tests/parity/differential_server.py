@@ -16,7 +16,7 @@ import socket
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple, SupportsIndex
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -185,7 +185,7 @@ class ScriptedSocket(socket.socket):
         while view:
             view = view[self.send(view, flags) :]
 
-    def recv_into(self, buffer: WriteableBuffer, nbytes: SupportsIndex = 0, flags: int = 0) -> int:
+    def recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> int:
         # `smtplib` reads through this, and would wait for ever for what no script will say.
         try:
             return super().recv_into(buffer, nbytes, flags | socket.MSG_DONTWAIT)

@@ -1,0 +1,255 @@
+"""Long messages and long envelopes: refused half-way, never read, read slowly, and both sides writing at once."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import Any
+
+import pytest
+
+import smtp_blocking
+from tests.certificates import client_context, server_context
+from tests.scripted import (
+    Close,
+    Drain,
+    Expect,
+    ExpectBody,
+    ExpectHangUp,
+    ExpectLines,
+    ExpectOctets,
+    Repeat,
+    Reset,
+    ScriptedServer,
+    Send,
+    StartTLS,
+    Step,
+)
+from tests.scripts import BODY, DATA, DELIVERY, MAIL, MESSAGE, PATIENCE, QUIT, RCPT, opening
+
+BIG = b"0123456789abcde\r\n" * 625_000  # more than all the buffers between two sockets of one machine hold
+REFUSAL = b"552 5.3.4 message too big for us\r\n"
+FIRST = ExpectOctets(100_000)
+
+
+def connect(server: ScriptedServer, timeout: float = PATIENCE, **options: Any) -> smtp_blocking.SMTP:
+    return smtp_blocking.SMTP(server.host, server.port, "client.test", timeout, **options)
+
+
+def connect_tls(server: ScriptedServer, timeout: float = PATIENCE) -> smtp_blocking.SMTP:
+    return smtp_blocking.SMTP_SSL(server.host, server.port, "client.test", timeout=timeout, context=client_context())
+
+
+def deliver(client: smtp_blocking.SMTP, message: bytes = BIG) -> object:
+    return client.sendmail("a@client.test", "b@mx.test", message)
+
+
+def deliver_by_steps(client: smtp_blocking.SMTP, message: bytes = BIG) -> object:
+    client.ehlo()
+    client.mail("a@client.test")
+    client.rcpt("b@mx.test")
+    code, text = client.data(message)
+    if code != 250:
+        raise smtp_blocking.SMTPDataError(code, text)
+    return {}
+
+
+DELIVER = pytest.mark.parametrize("deliver", [deliver, deliver_by_steps])
+
+
+@pytest.mark.parametrize(
+    "end",
+    [[Close()], [Reset()], [Drain()], []],
+    ids=["then closes", "then resets", "then reads on", "then ends"],
+)
+@pytest.mark.parametrize("tls", [False, True], ids=["clear", "TLS"])
+@DELIVER
+def test_early_refusal(end: list[Step], tls: bool, deliver: Any) -> None:
+    """A refusal in the middle of a message is raised with the server's text, and the rest is not sent."""
+    start: list[Step] = [StartTLS(server_context())] if tls else []
+    script = [*start, *opening(), *MAIL, *RCPT, *DATA, FIRST, Send(REFUSAL), *end]
+    with ScriptedServer(script) as server:
+        client = connect_tls(server) if tls else connect(server)
+        with pytest.raises(smtp_blocking.SMTPDataError) as raised:
+            deliver(client)
+        assert raised.value.args == (552, b"5.3.4 message too big for us")
+        assert not raised.value.may_be_delivered
+        assert client.sock is None
+
+
+@pytest.mark.parametrize("early", [b"250 2.0.0 queued\r\n", b"354 go on\r\n"])
+@DELIVER
+def test_early_success(early: bytes, deliver: Any) -> None:
+    """An acceptance in the middle of a message accepts nothing: SMTPServerDisconnected, and not delivered."""
+    with ScriptedServer([*opening(), *MAIL, *RCPT, *DATA, FIRST, Send(early), Drain()]) as server:
+        client = connect(server)
+        with pytest.raises(smtp_blocking.SMTPServerDisconnected) as raised:
+            deliver(client)
+        assert not raised.value.may_be_delivered
+        assert client.sock is None
+
+
+@pytest.mark.parametrize("early", [b"25", b"552-5.3.4 wait for it\r\n", b"nonsense\r\n", b"552 x\r\n250 y\r\n"])
+@DELIVER
+def test_early_nonsense(early: bytes, deliver: Any) -> None:
+    """Half a reply in the middle of a message, and then the end: no delivery, and no hang."""
+    with ScriptedServer([*opening(), *MAIL, *RCPT, *DATA, FIRST, Send(early), Close()]) as server:
+        client = connect(server)
+        with pytest.raises(smtp_blocking.SMTPException) as raised:
+            deliver(client)
+        assert isinstance(raised.value, smtp_blocking.SMTPDataError) is early.startswith(b"552 ")
+        assert not raised.value.may_be_delivered
+        assert client.sock is None
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["clear", "TLS"])
+@DELIVER
+def test_server_that_stops_reading(tls: bool, deliver: Any) -> None:
+    """A server that takes no more of a message: a lost connection after the time-out, and not delivered."""
+    start: list[Step] = [StartTLS(server_context())] if tls else []
+    reached = threading.Event()
+    script = [*start, *opening(), *MAIL, *RCPT, *DATA, FIRST, Held(reached)]
+    with ScriptedServer(script, strict=False) as server:
+        client = connect_tls(server, 1) if tls else connect(server, 1)
+        with pytest.raises(smtp_blocking.SMTPServerDisconnected, match="timed out") as raised:
+            deliver(client)
+        reached.set()
+        assert not raised.value.may_be_delivered
+        assert client.sock is None
+
+
+class Held:
+    """A step: read nothing until the event is set."""
+
+    def __init__(self, event: threading.Event) -> None:
+        self.event = event
+
+    def play(self, conversation: Any) -> None:
+        assert self.event.wait(PATIENCE)
+
+
+class Sipping:
+    """A step: read a message in small sips, each well within the client's time-out, all of them well beyond it."""
+
+    def play(self, conversation: Any) -> None:
+        for _ in range(12):
+            conversation.pause(0.1)
+            conversation.read_octets(min(len(BIG) // 20, 500_000))
+        while not conversation.unread.endswith(b"\r\n.\r\n"):
+            conversation.receive("the message")
+        conversation.unread.clear()
+
+
+def test_slow_line_that_moves() -> None:
+    """A message has a deadline on progress, not on the whole: a slow line that moves is no failure."""
+    with (
+        ScriptedServer([*opening(), *MAIL, *RCPT, *DATA, Sipping(), Send(b"250 queued\r\n"), *QUIT]) as server,
+        connect(server, 1) as client,
+    ):
+        assert deliver(client) == {}
+
+
+class SmallBuffers(smtp_blocking.SMTP):
+    """A client whose socket takes only a few kilobytes in each direction."""
+
+    def _get_socket(self, host: str, port: int, timeout: Any) -> socket.socket:
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.settimeout(timeout)
+        sock.connect((host, port))
+        return sock
+
+
+class Shrink:
+    """A step: the same for the server's socket."""
+
+    def play(self, conversation: Any) -> None:
+        conversation._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        conversation._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+
+
+MANY = 5000
+REPLY = b"250 2.1.5 " + b"x" * 80 + b"\r\n"
+
+
+@pytest.mark.parametrize("writes_first", [False, True], ids=["reply by reply", "all replies before it reads"])
+def test_two_full_buffers(writes_first: bool) -> None:
+    """Thousands of recipients in one flight, through small buffers, to a server that reads only once it could write."""
+    envelope: list[Step]
+    if writes_first:
+        # It reads MAIL, and not a recipient more until the answers to all of them are out.
+        envelope = [Expect(b"mail"), Send(b"250 ok\r\n" + REPLY * MANY), ExpectLines(MANY), *DATA]
+    else:
+        envelope = [*MAIL, Repeat(MANY, Expect(b"rcpt"), Send(REPLY)), *DATA]
+    with (
+        ScriptedServer([Shrink(), *opening("PIPELINING"), *envelope, *BODY, *QUIT]) as server,
+        SmallBuffers(server.host, server.port, "client.test", PATIENCE) as client,
+    ):
+        recipients = [f"b{number}@mx.test" for number in range(MANY)]
+        assert client.sendmail("a@client.test", recipients, MESSAGE) == {}
+
+
+def test_many_refused_recipients() -> None:
+    """Each of thousands of answers to a flight reaches its own recipient."""
+    replies = b"".join(b"%d 2.1.5 %d\r\n" % (550 if n % 3 == 0 else 250, n) for n in range(MANY))
+    script = [
+        *opening("PIPELINING"),
+        ExpectLines(MANY + 2),
+        Send(b"250 ok\r\n" + replies + b"354 go\r\n"),
+        *BODY,
+        *QUIT,
+    ]
+    with ScriptedServer(script) as server, connect(server) as client:
+        recipients = [f"b{number}@mx.test" for number in range(MANY)]
+        refused = client.sendmail("a@client.test", recipients, MESSAGE)
+    assert refused == {f"b{n}@mx.test": (550, b"2.1.5 %d" % n) for n in range(0, MANY, 3)}
+
+
+def test_flood_while_writing() -> None:
+    """A server that writes without end while the client's envelope goes out is given up on."""
+    with ScriptedServer([Shrink(), *opening("PIPELINING"), ExpectHangUp(Send(b"250 x\r\n" * 1_000_000))]) as server:
+        client = SmallBuffers(server.host, server.port, "client.test", PATIENCE)
+        with pytest.raises(smtp_blocking.SMTPServerDisconnected):
+            client.sendmail("a@client.test", [f"b{number}@mx.test" for number in range(MANY)], MESSAGE)
+        assert client.sock is None
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 65_537, 131_072, 1_000_003])
+@pytest.mark.parametrize("tls", [False, True], ids=["clear", "TLS"])
+def test_sizes_through_small_buffers(size: int, tls: bool) -> None:
+    """Messages of all sizes arrive whole, however little of them fits at a time."""
+    # Small on the client's side only: with small windows on both, TCP waits between the segments.
+    start: list[Step] = [StartTLS(server_context())] if tls else []
+    message = (b".0123456789abcd\n" * (size // 16 + 1))[:size]
+    with (
+        ScriptedServer([*start, *opening(), *DELIVERY, *QUIT]) as server,
+        connect_tls(server) if tls else SmallBuffers(server.host, server.port, "client.test", PATIENCE) as client,
+    ):
+        assert deliver(client, message) == {}
+    lines = message.split(b"\n")
+    if size and not lines[-1]:
+        lines.pop()
+    sent = b"".join((b"." + line if line.startswith(b".") else line) + b"\r\n" for line in lines)
+    assert server.received[4] == sent + b".\r\n"
+
+
+def test_refused_before_it_is_read() -> None:
+    """A server that has closed right behind its refusal: the text counts, whatever became of the write."""
+    for message in (MESSAGE, b"x" * 70_000, BIG):
+        with ScriptedServer([*opening(), *MAIL, *RCPT, *DATA, Send(REFUSAL), Close()]) as server:
+            client = connect(server)
+            with pytest.raises((smtp_blocking.SMTPDataError, smtp_blocking.SMTPServerDisconnected)) as raised:
+                deliver(client, message)
+            assert b"too big for us" in repr(raised.value).encode()
+            assert client.sock is None
+
+
+def test_message_of_many_lines_is_linear() -> None:
+    """A message of a million dots takes time in proportion to its size: an end well within the bound of these tests."""
+    with (
+        ScriptedServer([*opening(), *MAIL, *RCPT, *DATA, ExpectBody(), Send(b"250 ok\r\n"), *QUIT]) as server,
+        connect(server) as client,
+    ):
+        assert deliver(client, b".\n" * 1_000_000) == {}
+    assert server.received[4] == b"..\r\n" * 1_000_000 + b".\r\n"
