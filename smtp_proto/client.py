@@ -225,6 +225,7 @@ class ClientConnection:
         if self.strict or self.closed:
             raise LocalProtocolError("raw octets are for an open connection with strict=False")
         self._out.append(octets)
+        self._chunk_left = max(0, self._chunk_left - len(octets))  # behind a BDAT they are its chunk
 
     def expect(self) -> int:
         """Expect a reply to something that was sent by hand; returns its ticket."""

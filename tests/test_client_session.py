@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from smtp_proto.client import ClientConnection
-from smtp_proto.commands import Noop, Rcpt
+from smtp_proto.commands import Noop, Rcpt, Rset
 from smtp_proto.effects import Close, Connect, Poll, Receive, Send
 from smtp_proto.errors import ConnectionLost, LocalProtocolError, RemoteProtocolError
 from smtp_proto.replies import Reply
-from smtp_proto.session import MAX_UNREAD, ClientSession
+from smtp_proto.session import MAX_UNREAD, REPLY_LENGTH, ClientSession
 from smtp_proto.states import Stage, State
 from smtp_proto.transcript import Said
 
@@ -237,15 +237,36 @@ def test_the_end_while_writing(end: Part) -> None:
 
 
 def test_a_flood_while_writing_is_bounded() -> None:
-    """A server that sends without end while it is written to is cut off at MAX_UNREAD octets."""
+    """A server that sends without end while it is written to is cut off behind MAX_UNREAD octets and a reply more."""
+    bound = MAX_UNREAD + REPLY_LENGTH
+    half = b"250 " + b"x" * (bound // 2 - 6) + b"\r\n"
+    for excess in (0, 1):
+        session = introduced()
+        peer = Scripted(sends=[Part(0, half), Part(0, half + b"x" * excess)])
+        with pytest.raises(RemoteProtocolError, match="without end" if excess else "more than"):
+            peer.run(session.command(Noop()))
+        assert session.connection.closed
+        assert len(peer.segments) == 3 - excess
+
+
+def test_a_flight_has_as_many_replies_as_commands() -> None:
+    """The bound on what is taken in while writing grows with the replies that are due."""
     session = introduced()
-    line = b"250-" + b"x" * 4000 + b"\r\n"
-    flood = line * 16
-    peer = Scripted(sends=[Part(0, flood)] * (MAX_UNREAD // len(flood) + 1))
+    for _ in range(1000):
+        session.connection.send(Rset())
+    replies = (b"250 " + b"x" * (REPLY_LENGTH - 6) + b"\r\n") * 1000
+    peer = Scripted(sends=[Part(0, replies), Part(0, b"x" * (MAX_UNREAD + 1))])
     with pytest.raises(RemoteProtocolError, match="without end"):
-        peer.run(session.command(Noop()))
-    assert session.connection.closed
-    assert session.connection.unread == 0
+        peer.run(session.flush())
+    assert len(peer.segments) == 2
+
+
+def test_a_deadline_on_progress() -> None:
+    """RFC 5321 4.5.3.2: only a `Send` behind one that wrote nothing has the deadline of that one."""
+    session = introduced()
+    peer = Scripted(sends=[Part(0, b"2"), Part(0, b"5"), Part(2, b"0"), Part(0, b" "), Part(4, b"\r\n")])
+    assert peer.run(session.command(Noop())).code == 250
+    assert [write.again for write in effects_of(Send, peer.effects)] == [False, True, True, False, True]
 
 
 @pytest.mark.parametrize("failure", [BrokenPipeError("broken pipe"), TimeoutError("no progress")])

@@ -9,7 +9,7 @@ import pytest
 
 from smtp_proto.client import ClientConnection
 from smtp_proto.commands import Auth, AuthResponse, Command
-from smtp_proto.effects import Call, Flow
+from smtp_proto.effects import Call, Flow, Poll
 from smtp_proto.errors import ConnectionLost, InvalidArgument, RemoteProtocolError
 from smtp_proto.replies import Reply
 from smtp_proto.sasl import MAX_CHALLENGES, AuthenticationAborted, CramMD5, Credentials, Login, Mechanism, Plain
@@ -116,6 +116,22 @@ def test_another_way_to_exchange() -> None:
     peer = Scripted([b"334 \r\n", b"235 ok\r\n"])
     assert peer.run(session.authenticate(Stepping(b"a", b"b"), exchange=exchange)).code == 235
     assert steps == [Auth("X-STEPS", b"a"), AuthResponse(b"b")]
+
+
+def test_another_way_to_exchange_that_raises_behind_a_refusal() -> None:
+    """What `exchange` raises goes on; with the exchange over there is nothing to cancel, and the session goes on."""
+    session = introduced()
+
+    def exchange(command: Command) -> Flow[Reply]:
+        reply = yield from session.command(command)
+        if reply.code == 535:
+            raise ZeroDivisionError
+        return reply
+
+    peer = Scripted([b"334 \r\n", b"535 no\r\n"])
+    with pytest.raises(ZeroDivisionError):
+        peer.run(session.authenticate(Stepping(b"a", b"b"), exchange=exchange))
+    assert in_step(session)
 
 
 # -- refusals ---------------------------------------------------------------------------------------------------------
@@ -241,6 +257,7 @@ def test_an_exchange_that_breaks_the_protocol(answer: bytes) -> None:
     with pytest.raises(RemoteProtocolError):
         peer.run(session.authenticate(Stepping(b"a", b"b", b"c")))
     assert b"*" not in peer.written
+    assert not isinstance(peer.effects[-1], Poll)
     assert session.connection.closed
 
 

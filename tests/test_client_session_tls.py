@@ -7,6 +7,7 @@ import ssl
 import pytest
 
 from smtp_proto.client import ClientConnection
+from smtp_proto.commands import StartTLS as StartTLSCommand
 from smtp_proto.effects import Flow, Poll, StartTLS
 from smtp_proto.errors import RemoteProtocolError
 from smtp_proto.server import ServerConnection
@@ -59,6 +60,32 @@ def test_start_tls_against_the_real_server(context: ssl.SSLContext) -> None:
         assert server.tls
         assert joined.client.handshakes == joined.server.handshakes == 1
         assert joined.client.heard.count(b"STARTTLS") == 1  # offered once, not again over TLS
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_what_is_to_be_done_as_soon_as_tls_is_there(failing: bool, context: ssl.SSLContext) -> None:
+    """`then` is called behind the handshake, before any effect; if it fails, the connection is aborted."""
+    session = introduced()
+    peer = Scripted([b"220 go ahead\r\n"])
+    states: list[State] = []
+
+    def then() -> None:
+        states.append(session.connection.state)
+        if failing:
+            raise ZeroDivisionError
+
+    def conversation() -> Flow[None]:
+        yield from session.command(StartTLSCommand())
+        yield from session.secure(context, "mx.test", then)
+
+    if failing:
+        with pytest.raises(ZeroDivisionError):
+            peer.run(conversation())
+    else:
+        peer.run(conversation())
+    assert states == [State.CONNECTED]
+    assert isinstance(peer.effects[-1], StartTLS)
+    assert session.connection.closed is failing
 
 
 @pytest.mark.parametrize("code", [454, 501, 502])

@@ -128,7 +128,7 @@ def test_an_oversize_message_is_not_held() -> None:
 
 
 def test_a_message_in_chunks() -> None:
-    """Chunks are put together as they are, dots and all; each has its answer, and the last one the message's."""
+    """Chunks are put together, dots and all, line ends as CRLF; each has its answer, the last one the message's."""
     handler = Deciding()
     served = Served(
         EHLO + MAIL + RCPT,
@@ -145,7 +145,7 @@ def test_a_message_in_chunks() -> None:
         "2.0.0 Chunk OK",
         "2.0.0 Message accepted",
     ]
-    assert handler.messages[0].content == b".one\n..\r\n"
+    assert handler.messages[0].content == b".one\r\n..\r\n"
 
 
 def test_an_empty_message_in_a_chunk() -> None:

@@ -182,5 +182,6 @@ def test_an_lmtp_delivery_that_is_lost_among_its_answers() -> None:
     outcome = caught.value.outcome
     assert outcome is not None
     assert [recipient.final for recipient in outcome.recipients] == [Reply(250, "first"), None]
+    assert outcome.final == Reply(250, "first")
     assert (outcome.delivered, outcome.may_be_delivered, outcome.phase) == (True, True, Phase.SENT)
     assert outcome.refusal is None

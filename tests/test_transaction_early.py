@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from smtp_proto.effects import Flow, Send
+from smtp_proto.effects import Flow, Receive, Send
 from smtp_proto.errors import ConnectionLost, RemoteProtocolError
 from smtp_proto.outcome import Outcome, Phase
 from smtp_proto.replies import Reply
@@ -105,10 +105,23 @@ def test_a_success_before_the_last_octet(way: Way) -> None:
     sending = Sending(way, fourth=Part(1000, b"250 taken\r\n"))
     with pytest.raises(ConnectionLost, match="250 before the message was sent") as caught:
         sending.run()
+    assert sending.session.connection.closed
     assert caught.value.reply == Reply(250, "taken")
     assert caught.value.outcome is not None
     assert not caught.value.outcome.delivered
     assert caught.value.outcome.may_be_delivered
+
+
+@every_way_step_by_step
+@pytest.mark.parametrize(("answer", "rest"), [(b"250 taken\r\n", b""), (b"250 tak", b"en\r\n")])
+def test_an_answer_that_is_seen_while_the_last_octet_is_written(way: Way, answer: bytes, rest: bytes) -> None:
+    """With the last octet out, what arrives in the same moment is the answer."""
+    behind = rest + (b"250 taken\r\n" if way.lmtp else b"")
+    sending = Sending(way, None, *filter(None, [behind]), fourth=Part(PIECE * 2, answer))
+    outcome = sending.run()
+    assert outcome.final == Reply(250, "taken")
+    assert outcome.delivered
+    assert in_step(sending.session)
 
 
 @every_way_step_by_step
@@ -165,6 +178,32 @@ def test_a_refusal_in_one_segment_with_the_354(way: Way) -> None:
 
 
 @pytest.mark.parametrize("pipelining", [False, True])
+@pytest.mark.parametrize("behind", [b"250 taken\r\n", b"354 go\r\n", b"nonsense\r\n"])
+def test_an_answer_to_the_message_in_one_segment_with_the_354(pipelining: bool, behind: bytes) -> None:
+    """What stands behind the 354 was said before the message was sent: it is no answer to it, however small it is."""
+    session = introduced()
+    envelope = [b"250 m\r\n", b"250 r\r\n", b"354 go\r\n" + behind]
+    peer = Scripted([b"".join(envelope)] if pipelining else envelope)
+    with pytest.raises(ConnectionLost) as caught:
+        peer.run(deliver(session, SENDER, recipients(1), MESSAGE, pipelining=pipelining))
+    assert MESSAGE not in peer.written
+    assert caught.value.outcome is not None
+    assert not caught.value.outcome.delivered
+    assert session.connection.closed
+
+
+@pytest.mark.parametrize("behind", [b"250 taken\r\n", b"2"])
+def test_an_answer_to_the_lone_dot_in_one_segment_with_the_354(behind: bytes) -> None:
+    """With an answer there before it the lone dot is not sent, for its own one would be taken for another's."""
+    session = introduced()
+    peer = Scripted([b"250 m\r\n550 r\r\n354 go\r\n" + behind])
+    outcome = peer.run(deliver(session, SENDER, recipients(1), MESSAGE, pipelining=True))
+    assert outcome.recipients[0].refusal == Reply(550, "r")
+    assert len(peer.segments) == 1
+    assert session.connection.closed
+
+
+@pytest.mark.parametrize("pipelining", [False, True])
 @pytest.mark.parametrize(
     ("behind", "code"), [(b"", None), (b"552 changed my mind\r\n", 552), (b"552 chan", None), (b"250 ok\r\n", None)]
 )
@@ -215,6 +254,13 @@ def test_a_failing_reset_closes_and_hides_nothing(answer: bytes | OSError) -> No
     assert outcome.refusal == Reply(550, "no")
     assert peer.segments[-1] == b"rset\r\n"
     assert session.connection.closed
+
+
+def test_no_reset_behind_a_goodbye() -> None:
+    """A server that has said goodbye is asked for nothing more."""
+    peer = Scripted([b"421 bye\r\n"])
+    peer.run(deliver(introduced(), SENDER, recipients(1), MESSAGE))
+    assert isinstance(peer.effects[-1], Receive)
 
 
 @pytest.mark.parametrize("unasked", [b"421 bye\r\n", b"250 what\r\n", b"", OSError("gone")])

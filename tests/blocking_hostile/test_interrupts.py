@@ -121,6 +121,7 @@ def use(client: smtp_blocking.SMTP, session: Session) -> None:
 def test_every_call_of_the_socket(session: Session, double: bool, after: bool, error: type[BaseException]) -> None:
     """Whichever send or recv is interrupted: it goes out as it is, and the connection is gone for every later use."""
     parent = smtp_blocking.LMTP if session is LMTP else smtp_blocking.SMTP
+    bomb = Bomb(0, after, error)
     for number in count(1):
         bomb = Bomb(number, after, error)
         client = armed(parent, bomb, double)(local_hostname="client.test", timeout=PATIENCE)
@@ -280,7 +281,7 @@ def test_in_the_middle_of_a_message(error: type[BaseException]) -> None:
         client.send = MethodType(send, client)  # type: ignore[method-assign]
         with pytest.raises(error):
             client.sendmail("a@b.test", "c@d.test", MESSAGE)
-        del client.send  # type: ignore[method-assign]
+        del client.send
         with pytest.raises(smtp_blocking.SMTPServerDisconnected):
             client.noop()
     assert server.received_bytes.endswith(b"data\r\n")

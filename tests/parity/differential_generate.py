@@ -118,7 +118,9 @@ class _Generator:
             return Say(self.reply(454))
         if kind in ("EHLO", "LHLO"):
             return Say(self.features())
-        if kind == "AUTH" and chance.random() < 0.6:
+        if kind in ("AUTH", "response") and chance.random() < 0.15:
+            return Say(self.reply(chance.choice((535, 454, 504, 503))))
+        if kind == "AUTH" and chance.random() < 0.5:
             return Say(b"334 " + chance.choice(CHALLENGES) + b"\r\n")
         if kind == "response" and chance.random() < 0.3:
             return Say(b"334 " + chance.choice(CHALLENGES) + b"\r\n")
@@ -177,10 +179,12 @@ class _Generator:
             "To",
             *chance.choices(("Cc", "Bcc", "Sender", "Resent-Date", "Resent-From", "Resent-To", "To"), k=2),
         ]
+        if chance.random() < 0.8:
+            names = list(dict.fromkeys(names))  # most messages have each header once
         if chance.random() < 0.05:
             names.remove("From")
-        if self.chance.random() < 0.8:
-            names = list(dict.fromkeys(names))
+        if chance.random() < 0.05:
+            names += ["Resent-Date", "Resent-Date"]
         resent = "Wed, 01 Jan 2025 00:00:00 +0000"
         headers = [(name, resent if name == "Resent-Date" else self.address(good=True)) for name in names]
         if chance.random() < 0.1:
@@ -239,7 +243,7 @@ class _Generator:
         )
 
     def _login(self) -> Call:
-        credentials = CREDENTIALS[0] if self.chance.random() >= self.odd_arguments else self.chance.choice(CREDENTIALS)
+        credentials = self.chance.choice(CREDENTIALS if self.chance.random() < 0.3 else CREDENTIALS[:1])
         return Call("login", (*credentials, self.chance.random() < 0.8))
 
     def _auth(self) -> Call:
@@ -254,6 +258,8 @@ class _Generator:
         chance = self.chance
         most = 1 if self.lmtp else 3
         to: str | list[str] = [self.address() for _ in range(chance.choice((0, 1, 1, 1, 2, most)) if most > 1 else 1)]
+        if len(to) > 1 and chance.random() < 0.2:
+            to[1] = to[0]
         if len(to) == 1 and chance.random() < 0.3:
             to = to[0]
         return Call("sendmail", (self.address(), to, self.message(), self.options(), self.options()))
@@ -270,7 +276,19 @@ class _Generator:
 
 _INNER: Final = (
     *("ehlo", "ehlo", "helo", "has_extn", "noop", "rset", "quit", "close", "help", "mail", "rcpt", "data", "verify"),
-    *("expn", "docmd", "written", "raw", "login", "auth", "ehlo_or_helo_if_needed", "starttls", "connect"),
+    *(
+        "expn",
+        "docmd",
+        "written",
+        "raw",
+        "login",
+        "login",
+        "login",
+        "auth",
+        "ehlo_or_helo_if_needed",
+        "starttls",
+        "connect",
+    ),
     *("sendmail",) * 5,
     *("send_message",) * 3,
     *("transaction",) * 2,

@@ -23,7 +23,9 @@ class Played(NamedTuple):
 
 @pytest.fixture(scope="module")
 def played() -> Played:
-    problems, needed, steps, whole = [], set(), 0, 0
+    problems: list[int] = []
+    needed: set[str] = set()
+    steps = whole = 0
     for number in range(CONVERSATIONS):
         verdict = compare(conversation(SEED, number))
         needed.update(verdict.allowed)

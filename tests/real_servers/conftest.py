@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from .dovecot import dovecot
 from .doors import DOORS, OpenDoor
+from .dovecot import dovecot
 from .exim import exim
 from .mailboxes import MailServer
 from .postfix import postfix

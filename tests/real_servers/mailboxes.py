@@ -15,10 +15,10 @@ from .processes import PATIENCE, until
 
 DOMAIN = "example.test"  # RFC 6761 6.2: nobody else's
 #: Fifty recipients with some refused: as many users as are needed, the unknown ones are made up by the tests.
-USERS: Mapping[str, str] = {**{f"user{n:02}": f"user{n:02}" for n in range(50)}, "grüße": "gruesse", "full": "full"}
+USERS: Mapping[str, str] = {**{f"user{n:02}": f"user{n:02}" for n in range(50)}, "jürgen": "juergen", "full": "full"}
 """The users that every server knows: the local part of the address, and the name of the Maildir."""
 
-PASSWORDS = {"user00": "s3cret words", "grüße": "Paßwort €"}  # noqa: S105  # what some of them log in with
+PASSWORDS = {"user00": "s3cret words", "jürgen": "Paßwort €"}  # what some of them log in with
 
 #: What a server writes before a message that it delivers (RFC 5321 4.4, and the names that each of them has for it).
 _ADDED = re.compile(
