@@ -157,7 +157,7 @@ class ServerConnection:
         try:
             line = self._buffer.next_line()
         except LimitExceeded:
-            if self._buffer.starts_with(b"BDAT"):
+            if self._state is not State.AUTH and self._buffer.starts_with(b"BDAT"):
                 self._unreadable = True
                 return self._reject(b"", UNREADABLE_CHUNK)
             # RFC 5321 4.5.3.1.9 gives the reply; the rest of the line is read past first.

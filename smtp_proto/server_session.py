@@ -149,11 +149,11 @@ class ServerSession:
         while unsent:
             _, unsent = yield from Send(unsent, Stage.SERVER, listen=False)
 
-    def _ask(self, function: Callable[..., Any], *arguments: object) -> Flow[Any]:
-        """What the application decides; a 451 where it raises, or gives what is no reply."""
+    def _ask(self, function: Callable[..., Any], *arguments: object, several: bool = False) -> Flow[Any]:
+        """What the application decides (with `several`, maybe a list); a 451 where it raises, or gives no reply."""
         try:
             decision = yield from Call(function, self, *arguments)
-            replies = decision if isinstance(decision, list) else [decision]
+            replies = decision if several and isinstance(decision, list) else [decision]
             if not all(isinstance(reply, Reply) or (reply is None and reply is decision) for reply in replies):
                 raise TypeError(f"{function.__name__} decided {decision!r}, which is neither None nor a Reply")
         except Exception as error:  # noqa: BLE001  # whatever the application raised is told to it, and the client 451
@@ -308,7 +308,7 @@ class ServerSession:
             # is, "LF . CRLF" could end it there (SMTP smuggling).  So what is handed over has none.
             content = normalise_line_ends(bytes(self._content))
             message = ReceivedMessage(self._mail, tuple(self._recipients), content)
-            answers = yield from self._ask(self.handler.body, message)
+            answers = yield from self._ask(self.handler.body, message, several=True)
         replies = self.connection.replies_owed
         self._forget_transaction()
         if not isinstance(answers, list):

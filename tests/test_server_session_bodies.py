@@ -148,6 +148,28 @@ def test_a_message_in_chunks() -> None:
     assert handler.messages[0].content == b".one\r\n..\r\n"
 
 
+@pytest.mark.parametrize("data", [False, True])
+def test_what_is_handed_over_has_no_bare_line_ends(data: bool) -> None:
+    """A CR or LF alone is a CRLF for whoever reads the message next: nothing in it can end it there (smuggling)."""
+    handler = Deciding()
+    body = b"a\n.\nb\rc\r\n"
+    octets = DATA + body + b".\r\n" if data else b"BDAT %d LAST\r\n%b" % (len(body), body)
+    Served(EHLO + MAIL + RCPT + octets, handler=handler)
+    assert handler.messages[0].content == b"a\r\n.\r\nb\r\nc\r\n"
+
+
+def test_each_message_is_its_own() -> None:
+    """Nothing of a message is in the next one, whether it was taken, refused, or given up."""
+    handler = Deciding(body=lambda message: Reply(550, "no") if b"refused" in message.content else None)
+    given_up = b"BDAT 9\r\ngiven up\nRSET\r\n"
+    refused = DATA + b"refused\r\n.\r\n"
+    taken = DATA + b"taken\r\n.\r\n"
+    envelope = MAIL + RCPT
+    Served(EHLO + envelope + given_up + envelope + refused + envelope + taken + envelope + taken, handler=handler)
+    assert [message.content for message in handler.messages] == [b"refused\r\n", b"taken\r\n", b"taken\r\n"]
+    assert {len(message.recipients) for message in handler.messages} == {1}
+
+
 def test_an_empty_message_in_a_chunk() -> None:
     """BDAT 0 LAST is a message of nothing."""
     handler = Deciding()

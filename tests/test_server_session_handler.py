@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from smtp_proto.errors import InvalidArgument, LocalProtocolError
 from smtp_proto.replies import Reply
+from smtp_proto.server_session import Settings
 
 from .serving import DATA, EHLO, MAIL, QUIT, RCPT, TRANSACTION, Deciding, Served, replies_in
 
@@ -20,7 +23,7 @@ DECISIONS = {
 every_decision = pytest.mark.parametrize("method", DECISIONS)
 
 
-def decided(method: str, answer: Reply | Exception | None) -> tuple[Reply, list[int], Deciding]:
+def decided(method: str, answer: Any) -> tuple[Reply, list[int], Deciding]:
     """The answer that the client was given, the codes of what it sent behind it, and the handler."""
     handler = Deciding(**{method: answer})
     before, behind, _, _ = DECISIONS[method]
@@ -131,3 +134,39 @@ def test_a_failure_in_failed_is_nobodys() -> None:
             raise RuntimeError("even this") from error
 
     assert Served(EHLO + b"NOOP\r\n", handler=Failing(helo=ZeroDivisionError())).codes == [451, 250]
+
+
+def test_an_interruption_in_the_handler_goes_on() -> None:
+    """What is no `Exception` is not the client's to be told, and whoever drives the flow gets it."""
+
+    class Interrupted(Deciding):
+        def failed(self, session: object, error: Exception) -> None:
+            raise KeyboardInterrupt from error
+
+        def quit(self, session: object) -> None:
+            raise SystemExit
+
+    with pytest.raises(KeyboardInterrupt):
+        Served(EHLO, handler=Interrupted(helo=ZeroDivisionError()))
+    with pytest.raises(SystemExit):
+        Served(QUIT, handler=Interrupted())
+
+
+@every_decision
+@pytest.mark.parametrize("wrong", [True, "250 ok", 250, [Reply(250, "ok"), None], (Reply(250, "ok"),)], ids=repr)
+def test_a_decision_that_is_none(method: str, wrong: object) -> None:
+    """What is neither None nor a Reply is a failure of the handler like any other."""
+    reply, behind, handler = decided(method, lambda argument: wrong)
+    assert reply == Reply(451, "4.3.0 Local error in processing")
+    assert behind == DECISIONS[method][2]
+    assert [type(failure) for failure in handler.failures] == [TypeError]
+
+
+@pytest.mark.parametrize("method", ["connect", "helo", "mail", "rcpt", "auth", "quit"])
+def test_a_list_decides_about_a_message_alone(method: str) -> None:
+    """Several replies where there is place for one are a failure of the handler, too."""
+    handler = Deciding(**{method: [Reply(250, "ok")]})
+    settings = Settings(mechanisms=("PLAIN",), cleartext_auth=True)
+    served = Served(EHLO + b"AUTH PLAIN AGEAYg==\r\n" + MAIL + RCPT + QUIT, handler=handler, settings=settings)
+    assert served.peer.closed
+    assert [type(failure) for failure in handler.failures] == [TypeError]

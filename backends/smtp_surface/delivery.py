@@ -112,8 +112,8 @@ class MailConversations(LoginConversations):
             self.command_encoding = "utf-8"
         sender = path_of(clean("reverse-path", from_addr))
         paths = [path_of(clean("forward-path", address)) for address in to_addrs]
-        for path in (sender, *paths, *rcpt_options):
-            path.encode(self.command_encoding)  # UnicodeEncodeError before anything is sent
+        for text in (sender, *paths, *options, *rcpt_options):
+            text.encode(self.command_encoding)  # UnicodeEncodeError before anything is sent
         self._nothing_due()
         session = self._ready()
         mail = Mail(sender, split_options(options))

@@ -252,7 +252,7 @@ def test_bdat_by_hand(backend: Backend, server: smtp_blocking.Server) -> None:
         client.putcmd("BDAT 0 LAST")
         assert client.getreply()[0] == 250
         assert client.noop()[0] == 250
-    assert server.messages[0].content == b"hello\n"
+    assert server.messages[0].content == b"hello\r\n"
 
 
 def test_our_own_server_by_hand(backend: Backend, server: smtp_blocking.Server) -> None:

@@ -96,6 +96,52 @@ NORMALISERS: Final = (
 )
 
 DIFFERENCES: Final[tuple[Difference, ...]] = (
+    # Faults come first, so that none is taken for something that is allowed.
+    KnownBug(
+        "KnownBug: esmtp_features",
+        "",
+        "Lines of EHLO: AUTH=login in upper case, 8-bit octets as \\xNN, a tab as part of the keyword.",
+        when.features,
+    ),
+    KnownBug("KnownBug: size of nothing", "", 'sendmail with an empty message says "size=2".', when.size_of_nothing),
+    KnownBug(
+        "KnownBug: command_encoding after a refusal",
+        "",
+        "The RSET that sendmail sends leaves command_encoding as it is; smtplib's rset sets it to ASCII.",
+        when.encoding_after_refusal,
+    ),
+    KnownBug(
+        "KnownBug: two Resent- blocks",
+        "",
+        "send_message with sender and recipients given does not look for them, and raises no ValueError.",
+        when.two_resent_blocks,
+    ),
+    KnownBug(
+        "KnownBug: UTF-8 in options",
+        "",
+        "sendmail does not check the options of MAIL (SMTPException that blames the address), and checks those of "
+        "RCPT also where they are not sent.",
+        when.utf8_option,
+    ),
+    KnownBug(
+        "KnownBug: lone surrogates",
+        "",
+        "InvalidArgument where smtplib raises UnicodeEncodeError, which may be caught by that name.",
+        when.surrogate,
+    ),
+    KnownBug(
+        "KnownBug: too long a reply in sendmail",
+        "",
+        "SMTPServerDisconnected, where smtplib and our own getreply raise SMTPResponseException(500).",
+        when.too_long_in_delivery,
+    ),
+    KnownBug(
+        "KnownBug: AssertionError after QUIT",
+        "",
+        "sendmail on a connection that is closed for the core but not yet for the surface: no MAIL is sent, and "
+        "_result asserts that it was answered.",
+        when.assertion,
+    ),
     # What the server does wrong.
     Difference(
         "malformed replies",
@@ -244,6 +290,13 @@ DIFFERENCES: Final[tuple[Difference, ...]] = (
     Difference("all headers", "`send_message`: To, Cc, Bcc", "smtplib leaves people out.", when.all_headers),
     Difference("From lines", '`send_message`: lines that begin with "From "', "SMTP is no mbox.", when.from_lines),
     Difference(
+        "compat32 with UTF-8 addresses",
+        "`send_message`: an address that needs SMTPUTF8 in a message of the policy compat32",
+        "smtplib raises TypeError, for that policy has no utf8.",
+        when.compat32,
+        proposed=True,
+    ),
+    Difference(
         "no sender",
         "`send_message` without a sender",
         'smtplib makes the address "None" of it.',
@@ -256,51 +309,5 @@ DIFFERENCES: Final[tuple[Difference, ...]] = (
         "RFC 2033 4.1: there is no HELO; a server that takes it speaks SMTP, with one answer to a message.",
         when.lmtp_helo,
         proposed=True,
-    ),
-    # Faults.
-    KnownBug(
-        "KnownBug: esmtp_features",
-        "",
-        "Lines of EHLO: AUTH=login in upper case, 8-bit octets as \\xNN, a tab as part of the keyword.",
-        when.features,
-    ),
-    KnownBug("KnownBug: size of nothing", "", 'sendmail with an empty message says "size=2".', when.size_of_nothing),
-    KnownBug(
-        "KnownBug: command_encoding after a refusal",
-        "",
-        "The RSET that sendmail sends leaves command_encoding as it is; smtplib's rset sets it to ASCII.",
-        when.encoding_after_refusal,
-    ),
-    KnownBug(
-        "KnownBug: two Resent- blocks",
-        "",
-        "send_message with sender and recipients given does not look for them, and raises no ValueError.",
-        when.two_resent_blocks,
-    ),
-    KnownBug(
-        "KnownBug: UTF-8 in options",
-        "",
-        "sendmail does not check the options of MAIL (SMTPException that blames the address), and checks those of "
-        "RCPT also where they are not sent.",
-        when.utf8_option,
-    ),
-    KnownBug(
-        "KnownBug: lone surrogates",
-        "",
-        "InvalidArgument where smtplib raises UnicodeEncodeError, which may be caught by that name.",
-        when.surrogate,
-    ),
-    KnownBug(
-        "KnownBug: too long a reply in sendmail",
-        "",
-        "SMTPServerDisconnected, where smtplib and our own getreply raise SMTPResponseException(500).",
-        when.too_long_in_delivery,
-    ),
-    KnownBug(
-        "KnownBug: AssertionError after QUIT",
-        "",
-        "sendmail on a connection that is closed for the core but not yet for the surface: no MAIL is sent, and "
-        "_result asserts that it was answered.",
-        when.assertion,
     ),
 )

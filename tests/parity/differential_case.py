@@ -116,6 +116,7 @@ def reset_after_data(case: Case) -> tuple[Step, Step]:
     extra = ours[len(theirs) :]
     if (
         case.raised("SMTPDataError")
+        and theirs
         and theirs[-1:] == ours[len(theirs) - 1 : len(theirs)]
         and theirs[-1].kind == "DATA"
         and [exchange.kind for exchange in extra] == ["RSET"]

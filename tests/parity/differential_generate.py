@@ -93,6 +93,8 @@ class _Generator:
         if not constructed and chance.random() < 0.95:
             calls.insert(0, Call("connect", ("server.test",)))
         script = {kind: tuple(self.say(kind) for _ in range(chance.randint(1, 5))) for kind in KINDS}
+        if chance.random() < 0.1:
+            script["RCPT"] = tuple(Say(self.reply(chance.choice((450, 550, 554)))) for _ in range(9))
         return Conversation(tuple(calls), script, self.lmtp, constructed)
 
     # -- the server ---------------------------------------------------------------------------------------------------
@@ -232,7 +234,7 @@ class _Generator:
         return Call("putcmd", self.chance.choice(COMMANDS))
 
     def _docmd(self) -> Call:
-        return Call("docmd", self.chance.choice(COMMANDS))
+        return Call("docmd", self.chance.choice((*COMMANDS, ("QUIT", ""), ("QUIT", ""))))
 
     def _written(self) -> Call:
         return Call("written", self.chance.choice(COMMANDS))
@@ -256,13 +258,12 @@ class _Generator:
 
     def _sendmail(self) -> Call:
         chance = self.chance
-        most = 1 if self.lmtp else 3
-        to: str | list[str] = [self.address() for _ in range(chance.choice((0, 1, 1, 1, 2, most)) if most > 1 else 1)]
-        if len(to) > 1 and chance.random() < 0.2:
+        count = 1 if self.lmtp else chance.choice((0, 1, 1, 1, 2, 3))
+        to = [self.address() for _ in range(count)]
+        if count > 1 and chance.random() < 0.2:
             to[1] = to[0]
-        if len(to) == 1 and chance.random() < 0.3:
-            to = to[0]
-        return Call("sendmail", (self.address(), to, self.message(), self.options(), self.options()))
+        given = to[0] if count == 1 and chance.random() < 0.3 else to
+        return Call("sendmail", (self.address(), given, self.message(), self.options(), self.options()))
 
     def _send_message(self) -> Call:
         sender = self.chance.choice((None, None, self.address()))

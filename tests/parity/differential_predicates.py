@@ -164,17 +164,21 @@ def _letter(case: Case) -> Letter | None:
 def all_headers(case: Case) -> bool:
     letter = _letter(case)
     names = [name for name, _ in letter.headers] if letter is not None else []
-    return any(names.count(name) > 1 for name in ("To", "Cc", "Bcc", "Resent-To", "Sender", "From"))
+    different = case.their.wire != case.our.wire or case.raised("SMTPNotSupportedError")
+    return different and any(names.count(name) > 1 for name in ("To", "Cc", "Bcc", "Resent-To", "Sender", "From"))
 
 
 def from_lines(case: Case) -> bool:
     letter = _letter(case)
-    return letter is not None and re.search("^From ", letter.body, re.MULTILINE) is not None
+    different = case.their.wire != case.our.wire
+    return letter is not None and different and re.search("^From ", letter.body, re.MULTILINE) is not None
 
 
 def refused_twice(case: Case) -> bool:
-    to = case.our.call.arguments[1] if case.our.call.name == "sendmail" else ""
-    return isinstance(to, list) and len(set(to)) < len(to) and case.raised("SMTPRecipientsRefused")
+    result = case.our.result
+    if not isinstance(result, Raised) or result.name != "SMTPRecipientsRefused":
+        return False
+    return len(result.attributes["recipients"]) < [exchange.kind for exchange in case.our.exchanges].count("RCPT")
 
 
 def two_mistakes(case: Case) -> bool:
@@ -211,6 +215,12 @@ def offered(case: Case) -> bool:
     known = ("PLAIN", "LOGIN", "CRAM-MD5")
     offered = case.their.attributes["esmtp_features"].get("auth", "").split()
     return any(word.upper() in known and word not in known for word in offered)
+
+
+def compat32(case: Case) -> bool:
+    their, letter = case.their.result, _letter(case)
+    wrong = isinstance(their, Raised) and their.text == "'utf8' is an invalid keyword argument for Compat32"
+    return wrong and letter is not None and letter.policy == "compat32"
 
 
 def no_sender(case: Case) -> bool:
@@ -301,4 +311,4 @@ def assertion(case: Case) -> bool:
 
 def surrogate(case: Case) -> bool:
     their = case.their.result
-    return isinstance(their, Raised) and their.name == "UnicodeEncodeError" and "a lone surrogate in" in case.refused
+    return isinstance(their, Raised) and "ValueError" in their.classes and "a lone surrogate in" in case.refused

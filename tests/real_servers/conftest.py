@@ -25,6 +25,7 @@ def the_exim() -> Iterator[MailServer]:
     """Exim, for the whole run."""
     with exim() as server:
         yield server
+        assert "synchronization error" not in server.log.read_text("utf-8", "replace"), "something came before its turn"
 
 
 @pytest.fixture(scope="session", name="postfix")
@@ -32,6 +33,7 @@ def the_postfix(dovecot: MailServer) -> Iterator[MailServer]:
     """Postfix, for the whole run: it takes two seconds to begin."""
     with postfix(dovecot.path.with_name("auth")) as server:
         yield server
+        assert "improper command pipelining" not in server.log.read_text("utf-8", "replace")
 
 
 @pytest.fixture(params=[True, False], ids=["pipelining", "one at a time"])

@@ -40,8 +40,13 @@ disable_plaintext_auth = no
 auth_username_format = %n
 # The default has only ASCII.
 auth_username_chars =
-# Wrong passwords are answered at once.
+# Wrong passwords are answered at once, also those after the first.
 auth_failure_delay = 0
+service anvil {{
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
+}}
 passdb {{
   driver = passwd-file
   args = scheme=PLAIN {base}/users

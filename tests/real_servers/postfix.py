@@ -56,6 +56,8 @@ local_header_rewrite_clients =
 smtpd_relay_restrictions = reject_unauth_destination
 smtpd_sender_restrictions = check_sender_access texthash:{base}/senders
 smtpd_recipient_restrictions = check_recipient_access texthash:{base}/recipients
+# MAIL is answered with what is thought of the sender, not only RCPT.
+smtpd_delay_reject = no
 header_checks = regexp:{base}/headers
 smtpd_tls_security_level = may
 smtpd_tls_chain_files = {key} {certificate}

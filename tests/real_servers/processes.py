@@ -30,9 +30,12 @@ HOST = "127.0.0.1"
 #: Who owns what is delivered: every system has this user, and nothing else of the tests needs it.
 OWNER = "nobody"
 
-PATIENCE = 20.0  # seconds for a server to begin, or to end
+PATIENCE = 20.0  # seconds for a server to begin, or to deliver
+_GRACE = 2.0  # seconds for a server to end by itself; Dovecot takes up to six, and nothing of it is wanted any more
 _PAUSE = 0.01  # seconds between two looks at what there is no way to wait for
 _ATTEMPTS = 3  # with other ports each time
+# Whoever kills the tests without letting them clean up (a runner that has waited for too long) ends the servers too.
+_WITH_US = ("setpriv", "--pdeathsig", "TERM")
 
 
 class Failed(Exception):
@@ -55,6 +58,7 @@ def needs_server(program: str, package: str, user: str) -> str:
     path = shutil.which(program)
     needs(path is not None, f"{program} (Debian: {package})")
     assert path is not None
+    needs(shutil.which(_WITH_US[0]) is not None, f"{_WITH_US[0]} (Debian: apt-get install util-linux)")
     needs(_is_user(user), f"the user {user} (Debian: {package})")
     return path
 
@@ -116,7 +120,7 @@ def running(prepare: Callable[[], Prepared], work: Path) -> Iterator[Mapping[str
         command, ports, log = prepare()
         with log.with_name("output").open("ab") as output:
             process = subprocess.Popen(
-                command,
+                [*_WITH_US, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -163,7 +167,7 @@ def _stop(process: subprocess.Popen[bytes], work: Path) -> None:
     with suppress(ProcessLookupError):
         process.terminate()
     with suppress(subprocess.TimeoutExpired):
-        process.wait(PATIENCE)
+        process.wait(_GRACE)
     with suppress(ProcessLookupError):
         # Its group still has the process's number, also when the process itself is gone, as long as anyone is in it.
         os.killpg(process.pid, signal.SIGKILL)
