@@ -60,6 +60,7 @@ class BlockingSMTP(MailConversations):
 
     def _run(self, flow: Flow[T]) -> T:
         with self._lock:
+            self._refuse_callbacks()
             driver = self._driver
             try:
                 return driver.run(flow)

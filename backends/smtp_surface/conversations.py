@@ -150,7 +150,7 @@ class Conversations:
 
     def _lacking(self, message: str) -> SMTPException:
         """The server lacks an extension; or there is none any more, whose extensions are still remembered."""
-        self._ready()
+        self._live()
         return SMTPNotSupportedError(message)
 
     def _print_debug(self, *args: object) -> None:
@@ -159,18 +159,17 @@ class Conversations:
     @contextmanager
     def _callback(self) -> Iterator[None]:
         """Around what belongs to the application: a call back into the client would get the replies of the call that
-        it came from, so `_ready` refuses it."""
+        it came from, so `_refuse_callbacks` stops it."""
         self._calling_out = True
         try:
             yield
         finally:
             self._calling_out = False
 
-    def _ready(self) -> ClientSession:
-        """The session, for a call that is about to use it."""
+    def _refuse_callbacks(self) -> None:
+        """`SMTPException` in the middle of a callback; for a surface, before it runs a flow."""
         if self._calling_out:
             raise SMTPException("the client is in the middle of a call, and the callback that it makes must not use it")
-        return self._live()
 
     def _observe(self, said: Said) -> None:
         if self.transcript is not None:
@@ -194,7 +193,7 @@ class Conversations:
     # -- the lowest level: commands written by hand -------------------------------------------------------------------
 
     def _send(self, s: bytes | str) -> Flow[None]:
-        session = self._ready()
+        session = self._live()
         if isinstance(s, str):
             octets = s.encode(self.command_encoding)
         elif isinstance(s, (bytes, bytearray, memoryview)):
@@ -222,7 +221,7 @@ class Conversations:
             if self._challenged or line[:4].upper() == "AUTH":
                 shown = "***"
             raise ValueError(f"command and arguments contain prohibited newline characters: {shown}")
-        session = self._ready()
+        session = self._live()
         connection = session.connection
         octets = line.encode(self.command_encoding)
         with self._translated():
@@ -245,7 +244,7 @@ class Conversations:
                 yield from Call(self.send, line + CRLF)
 
     def _getreply(self) -> Flow[SMTPReply]:
-        session = self._ready()
+        session = self._live()
         connection = session.connection
         with self._translated():
             if not connection.waiting:

@@ -115,7 +115,7 @@ class MailConversations(LoginConversations):
         for text in (sender, *paths, *options, *rcpt_options):
             text.encode(self.command_encoding)  # UnicodeEncodeError before anything is sent
         self._nothing_due()
-        session = self._ready()
+        session = self._live()
         mail = Mail(sender, split_options(options))
         parameters = split_options(rcpt_options) if self.does_esmtp else ()
         recipients = [Rcpt(path, parameters) for path in paths]

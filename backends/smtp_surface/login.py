@@ -37,7 +37,7 @@ class LoginConversations(Conversations):
                 "call starttls() first, use SMTP_SSL, or pass allow_cleartext_auth=True"
             )
         try:
-            session = self._ready()
+            session = self._live()
             with self._translated():
                 reply = yield from session.authenticate(
                     wrapped, initial_response=initial_response_ok, exchange=self._exchange

@@ -121,6 +121,7 @@ def reset_after_data(case: Case) -> tuple[Step, Step]:
         and theirs[-1].kind == "DATA"
         and [exchange.kind for exchange in extra] == ["RSET"]
         and case.our.connected
+        and not extra[0].said.hang_up
     ):
         return case.their, case.our._replace(exchanges=ours[: len(theirs)])
     return case.their, case.our

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import smtplib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,6 +55,8 @@ def test_most_conversations_are_compared_to_their_end(played: Played) -> None:
 @pytest.mark.parametrize("allowed", [*NORMALISERS, *DIFFERENCES], ids=lambda allowed: allowed.name)
 def test_every_difference_that_is_allowed_is_needed(played: Played, allowed: Difference | Normaliser) -> None:
     # Also for known bugs: one that is mended is to be taken out of the list.
+    if allowed is NORMALISERS[0] and "from:%s" in inspect.getsource(smtplib.SMTP.mail):
+        pytest.skip("this version of smtplib writes from: and to: as well")
     assert allowed.name in played.needed
 
 

@@ -1,0 +1,237 @@
+"""Callers as they are: callbacks that call back, wrong types, odd orders, copies; nothing of it may cost more than a
+clear error."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import sys
+import threading
+from collections.abc import Iterator
+from email.message import EmailMessage
+from typing import Any
+
+import pytest
+
+import smtp_blocking
+from smtp_blocking import SMTPException, SMTPRecipientsRefused, SMTPServerDisconnected
+from smtp_proto.transcript import Said
+from tests.conformance.backends import Backend
+from tests.scripted import Expect, ScriptedServer, Send, Step, WaitFor
+
+OK = Send(b"250 ok\r\n")
+GREETING = Send(b"220 mx.test\r\n")
+EHLO = (GREETING, Expect(b"ehlo"), OK)
+QUIT = (Expect(b"quit"), Send(b"221 bye\r\n"))
+
+
+# -- callbacks --------------------------------------------------------------------------------------------------------
+
+
+def test_an_authobject_that_calls_back_gets_an_error_and_sends_no_secret(backend: Backend) -> None:
+    """A callback cannot use the client that calls it: the next response would go out as a command, in the clear."""
+    script = (*EHLO, Expect(b"AUTH LOGIN\r\n"), Send(b"334 VXNlcjo=\r\n"), Expect(b"*\r\n"), Send(b"501 no\r\n"))
+    with ScriptedServer([*script, Expect(b"noop"), OK, *QUIT]) as server, backend.connect(server) as client:
+        client.ehlo()
+
+        def calls_back(challenge: bytes | None = None) -> str:
+            client.noop()
+            return "secret"
+
+        with pytest.raises(SMTPException, match="callback"):
+            client.auth("LOGIN", calls_back, initial_response_ok=False)
+        assert client.noop()[0] == 250
+    assert b"c2VjcmV0" not in server.received_bytes
+
+
+def test_an_observer_that_calls_back_gets_an_error(backend: Backend) -> None:
+    """What listens to the conversation cannot take part in it."""
+    errors: list[Exception] = []
+    clients: list[Any] = []
+
+    def observer(said: Said) -> None:
+        if said.text.startswith("noop"):
+            try:
+                clients[0].rset()
+            except SMTPException as error:
+                errors.append(error)
+
+    script = [*EHLO, Expect(b"noop"), OK, *QUIT]
+    with ScriptedServer(script) as server, backend.connect(server, transcript=observer) as client:
+        clients.append(client)
+        client.ehlo()
+        assert client.noop() == (250, b"ok")
+    assert len(errors) == 1
+
+
+@pytest.mark.parametrize("text", ["connected to", "connection closed"])
+def test_an_observer_that_raises_leaves_no_connection_behind(backend: Backend, text: str) -> None:
+    """Whatever an observer raises, the socket is closed, and the client says that there is no connection."""
+
+    def observer(said: Said) -> None:
+        if said.text.startswith(text):
+            raise ZeroDivisionError
+
+    client = backend.open("SMTP", local_hostname="client.test", timeout=10, transcript=observer)
+    with ScriptedServer([GREETING], strict=False) as server:
+        with pytest.raises(ZeroDivisionError):  # noqa: PT012  # one of the two
+            client.connect(server.host, server.port)
+            client.close()
+        assert client.sock is None
+        with pytest.raises(SMTPServerDisconnected):
+            client.noop()
+
+
+# -- types ------------------------------------------------------------------------------------------------------------
+
+
+def message_with_bcc() -> EmailMessage:
+    message = EmailMessage()
+    message["From"], message["Bcc"] = "a@client.test", "hidden@mx.test"
+    message.set_content("x")
+    return message
+
+
+@pytest.mark.parametrize("wrong", [5, [72, 105], None, message_with_bcc()], ids=["number", "list", "None", "message"])
+def test_what_is_no_message_is_a_type_error(backend: Backend, wrong: Any) -> None:
+    """Nothing is sent for a message that is none: not so many NULs, and not an EmailMessage with its Bcc header."""
+    with ScriptedServer([*EHLO, *QUIT]) as server, backend.connect(server) as client:
+        client.ehlo()
+        with pytest.raises(TypeError):
+            client.sendmail("a@client.test", "b@mx.test", wrong)
+        with pytest.raises(TypeError):
+            client.send(wrong)
+
+
+@pytest.mark.parametrize("message", [bytearray(b"x\r\n"), memoryview(b"x\r\n")])
+def test_octets_in_other_clothes(backend: Backend, message: Any) -> None:
+    """Whatever holds octets is a message."""
+    with smtp_blocking.Server() as server, backend.connect(server) as client:
+        client.sendmail("a@client.test", "b@mx.test", message)
+        assert server.messages[0].content == b"x\r\n"
+
+
+def options() -> Iterator[str]:
+    yield "NOTIFY=NEVER"
+
+
+@pytest.mark.parametrize(("given", "sent"), [(None, b""), ((), b""), (options(), b" NOTIFY=NEVER")])
+def test_recipient_options_of_any_kind(backend: Backend, given: Any, sent: bytes) -> None:
+    """Options that can be read only once reach every recipient."""
+    script: list[Step] = [*EHLO, Expect(b"mail"), OK]
+    for recipient in (b"b", b"c"):
+        script += [Expect(b"rcpt to:<" + recipient + b"@mx.test>" + sent + b"\r\n"), OK]
+    script += [Expect(b"data"), Send(b"354 go\r\n"), Expect(b"x\r\n"), Expect(b".\r\n"), OK, *QUIT]
+    with ScriptedServer(script) as server, backend.connect(server) as client:
+        client.sendmail("a@client.test", ["b@mx.test", "c@mx.test"], "x\n", (), given)
+
+
+def test_the_size_declared_is_that_of_what_is_sent(backend: Backend) -> None:
+    """SIZE counts line ends as they go out (RFC 1870 5)."""
+    script: list[Step] = [GREETING, Expect(b"ehlo"), Send(b"250-mx\r\n250 SIZE 1000\r\n")]
+    script += [Expect(b"mail from:<a@client.test> size=12\r\n"), Send(b"550 no\r\n"), Expect(b"rset"), OK, *QUIT]
+    with (
+        ScriptedServer(script) as server,
+        backend.connect(server) as client,
+        pytest.raises(smtp_blocking.SMTPSenderRefused),
+    ):
+        client.sendmail("a@client.test", "b@mx.test", b"a\nb\rc\r\n.\n")
+
+
+def test_a_421_in_the_middle_is_on_the_exception(backend: Backend) -> None:
+    """The refusal that ended it is the exception's reply, wherever in the list its recipient stands."""
+    script: list[Step] = [*EHLO, Expect(b"mail"), OK, Expect(b"rcpt"), OK, Expect(b"rcpt"), Send(b"421 4.3.2 bye\r\n")]
+    with ScriptedServer(script) as server, backend.connect(server) as client:
+        with pytest.raises(SMTPRecipientsRefused) as refused:
+            client.sendmail("a@client.test", ["b@mx.test", "c@mx.test", "d@mx.test"], "x\n")
+        assert refused.value.temporary
+        assert str(refused.value.enhanced) == "4.3.2"
+
+
+# -- odd orders and copies --------------------------------------------------------------------------------------------
+
+
+def test_a_subclass_that_is_not_ready_yet(backend: Backend) -> None:
+    """Methods work before `__init__`, and in a class that never calls it."""
+    parent = getattr(backend.module, "SMTP")  # noqa: B009  # not known to the type checker here
+
+    class Early(parent):  # type: ignore[misc, valid-type]  # any backend's
+        def __init__(self) -> None:
+            self.close()
+            super().__init__()
+
+    class Never(parent):  # type: ignore[misc, valid-type]
+        def __init__(self) -> None:
+            pass
+
+    assert backend.open(Early).sock is None
+    never = backend.open(Never)
+    never.close()
+    with pytest.raises(SMTPServerDisconnected):
+        never.noop()
+
+
+def test_a_client_that_is_not_connected_can_be_copied(backend: Backend) -> None:
+    """As with `smtplib`: a copy is a client of its own."""
+    client = backend.open("SMTP", timeout=7)
+    for other in (copy.deepcopy(client), pickle.loads(pickle.dumps(client))):  # noqa: S301  # our own
+        assert other.timeout == 7
+        with pytest.raises(SMTPServerDisconnected):
+            other.noop()
+
+
+def test_a_closed_socket_is_no_connection(backend: Backend) -> None:
+    """A socket that somebody closed, or put here closed, is reported as no connection."""
+    with ScriptedServer([GREETING], strict=False) as server:
+        client = backend.connect(server)
+        closed = client.sock
+        client.close()
+        client.sock = closed
+        with pytest.raises(SMTPServerDisconnected):
+            client.noop()
+        assert client.sock is None
+
+
+def test_a_server_hostname_that_cannot_be_verified_is_said_before_starttls(backend: Backend) -> None:
+    """Nothing is sent for a name that no handshake could use, and the session goes on."""
+    for name in ("x\0y", "x" * 300 + ".test", ".bad."):
+        script: list[Step] = [GREETING, Expect(b"ehlo"), Send(b"250-mx\r\n250 STARTTLS\r\n"), *QUIT]
+        with ScriptedServer(script) as server, backend.connect(server, server_hostname=name) as client:
+            client.ehlo()
+            with pytest.raises(ValueError, match="server_hostname"):
+                client.starttls()
+
+
+def test_every_octet_is_audited(backend: Backend) -> None:
+    """`smtplib.connect` and `smtplib.send` are raised as the standard library raises them."""
+    heard: list[tuple[str, Any]] = []
+    listening = [True]
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if listening[0] and event.startswith("smtplib."):
+            heard.append((event, arguments[1:]))
+
+    sys.addaudithook(hook)  # which cannot be taken away again
+    try:
+        with ScriptedServer([*EHLO, *QUIT]) as server, backend.connect(server) as client:
+            client.ehlo()
+            address = (server.host, server.port)
+    finally:
+        listening[0] = False
+    assert heard == [
+        ("smtplib.connect", address),
+        ("smtplib.send", (b"ehlo client.test\r\n",)),
+        ("smtplib.send", (b"QUIT\r\n",)),
+    ]
+
+
+def test_a_shorter_timeout_on_the_socket_is_kept(backend: Backend) -> None:
+    """`sock.settimeout` is how `smtplib` is told to wait shorter, and works here."""
+    done = threading.Event()
+    with ScriptedServer([*EHLO, Expect(b"noop"), WaitFor(done)], strict=False) as server:
+        client = backend.connect(server, timeout=60)
+        client.ehlo()
+        client.sock.settimeout(0.05)
+        with pytest.raises(SMTPServerDisconnected, match="timed out"):
+            client.noop()
+        done.set()
