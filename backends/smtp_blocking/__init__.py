@@ -243,10 +243,10 @@ class SMTP(BlockingSMTP):
         sock, self.sock = self.sock, None
         session, transport = self._session, self._transport
         try:
-            if session is not None:
-                session.connection.abort()
             if transport is not None:
                 transport.close()
+            if session is not None:
+                session.connection.abort()
             if sock is not None and (transport is None or sock is not transport.sock):
                 with suppress(OSError):
                     sock.close()

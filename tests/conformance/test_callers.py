@@ -56,7 +56,7 @@ def test_an_observer_that_calls_back_gets_an_error(backend: Backend) -> None:
             except SMTPException as error:
                 errors.append(error)
 
-    script = [*EHLO, Expect(b"noop"), OK, *QUIT]
+    script: list[Step] = [*EHLO, Expect(b"noop"), OK, *QUIT]
     with ScriptedServer(script) as server, backend.connect(server, transcript=observer) as client:
         clients.append(client)
         client.ehlo()

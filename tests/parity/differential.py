@@ -21,6 +21,7 @@ from .differential_allowed import DIFFERENCES, NORMALISERS
 from .differential_case import Case
 from .differential_generate import Conversation, conversation
 from .differential_run import Raised, Step, play_both
+from .differential_written import WRITTEN
 
 #: How many conversations the test plays.
 CONVERSATIONS: Final = 6000
@@ -34,6 +35,11 @@ class Verdict(NamedTuple):
     allowed: tuple[str, ...]  # names of the differences and normalisers that were needed
     problem: str  # "" if all was explained
     case: Case | None  # where it was
+
+
+def pick(seed: int, number: int) -> Conversation:
+    """The conversation with this number; the negative ones are those that were written by hand."""
+    return WRITTEN[number] if number < 0 else conversation(seed, number)
 
 
 def compare(conversation: Conversation) -> Verdict:
@@ -144,16 +150,16 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--only", type=int, help="play only the conversation with this number")
     arguments = parser.parse_args()
-    numbers = range(arguments.conversations) if arguments.only is None else [arguments.only]
+    numbers = range(-len(WRITTEN), arguments.conversations) if arguments.only is None else [arguments.only]
     needed: Counter[str] = Counter()
     steps = whole = 0
     for number in numbers:
-        verdict = compare(conversation(arguments.seed, number))
+        verdict = compare(pick(arguments.seed, number))
         steps += verdict.steps
         whole += verdict.case is None
         needed.update(set(verdict.allowed))
         if verdict.problem:
-            small = compare(smaller(conversation(arguments.seed, number)))
+            small = compare(smaller(pick(arguments.seed, number)))
             sys.stdout.write(f"conversation {number} of seed {arguments.seed}\n{describe(small)}\n")
             return 1
     sys.stdout.write(f"{len(numbers)} conversations, {whole} of them alike to their end; {steps} calls compared\n")

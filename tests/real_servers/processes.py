@@ -34,8 +34,10 @@ PATIENCE = 20.0  # seconds for a server to begin, or to deliver
 _GRACE = 2.0  # seconds for a server to end by itself; Dovecot takes up to six, and nothing of it is wanted any more
 _PAUSE = 0.01  # seconds between two looks at what there is no way to wait for
 _ATTEMPTS = 3  # with other ports each time
-# Whoever kills the tests without letting them clean up (a runner that has waited for too long) ends the servers too.
-_WITH_US = ("setpriv", "--pdeathsig", "TERM")
+# Whoever kills the tests before they can clean up (a runner that has waited too long) ends the servers with them: the
+# guard's standard input is a pipe that ends when the tests do.  (What prctl's PR_SET_PDEATHSIG would do for a server is
+# lost when it changes its user.)
+_GUARD = 'cat; kill -KILL -- "-$1"; rm -rf -- "$2"'
 
 
 class Failed(Exception):
@@ -58,7 +60,6 @@ def needs_server(program: str, package: str, user: str) -> str:
     path = shutil.which(program)
     needs(path is not None, f"{program} (Debian: {package})")
     assert path is not None
-    needs(shutil.which(_WITH_US[0]) is not None, f"{_WITH_US[0]} (Debian: apt-get install util-linux)")
     needs(_is_user(user), f"the user {user} (Debian: {package})")
     return path
 
@@ -120,7 +121,7 @@ def running(prepare: Callable[[], Prepared], work: Path) -> Iterator[Mapping[str
         command, ports, log = prepare()
         with log.with_name("output").open("ab") as output:
             process = subprocess.Popen(
-                [*_WITH_US, *command],
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -129,14 +130,32 @@ def running(prepare: Callable[[], Prepared], work: Path) -> Iterator[Mapping[str
                 start_new_session=True,
             )
         try:
-            if _ready(process, ports.values()):
-                yield ports
-                return
+            with _guarded(process, work):
+                if _ready(process, ports.values()):
+                    yield ports
+                    return
         finally:
             _stop(process, work)
         said = [path.read_text("utf-8", "replace")[-4000:] for path in (log.with_name("output"), log) if path.exists()]
         failure = "\n".join([f"{' '.join(map(str, command))} ended with {process.returncode}", *said])
     raise Failed(failure)
+
+
+@contextmanager
+def _guarded(process: subprocess.Popen[bytes], work: Path) -> Iterator[None]:
+    """A guard for the time of the block, which ends the server if these tests are ended inside it."""
+    guard = subprocess.Popen(
+        ["sh", "-c", _GUARD, "sh", str(process.pid), work],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # a Ctrl-C at the terminal is not meant for it
+    )
+    try:
+        yield
+    finally:
+        os.killpg(guard.pid, signal.SIGKILL)
+        guard.communicate()
 
 
 def _ready(process: subprocess.Popen[bytes], ports: Iterable[int]) -> bool:
