@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import smtplib
+import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -11,7 +13,6 @@ from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP as AiosmtpdSMTP
 from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword, Session
 
 import smtp_blocking
@@ -38,30 +39,36 @@ class Mailbox:
         self.envelopes: list[Envelope] = []
 
     async def handle_RCPT(
-        self, server: AiosmtpdSMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+        self, server: Any, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         if address.startswith("nobody"):
             return "550 5.1.1 Nobody of this name"
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 OK"
 
-    async def handle_DATA(self, server: AiosmtpdSMTP, session: Session, envelope: Envelope) -> str:
+    async def handle_DATA(self, server: Any, session: Session, envelope: Envelope) -> str:
         self.envelopes.append(envelope)
         return "250 2.0.0 Queued"
 
 
+class FreePort(Controller):
+    """aiosmtpd on a port that is free, which it does not expect: its own check connects to the port asked for, 0."""
+
+    def _trigger_server(self) -> None:
+        assert isinstance(self.server, asyncio.Server)
+        self.port = self.server.sockets[0].getsockname()[1]
+        socket.create_connection((self.hostname, self.port), PATIENCE).close()
+
+
 @contextmanager
-def aiosmtpd(**options: Any) -> Iterator[tuple[Mailbox, str, int]]:
-    """aiosmtpd on a free port."""
+def aiosmtpd(data_size_limit: int = 0, **options: Any) -> Iterator[tuple[Mailbox, str, int]]:
+    """aiosmtpd, running; the host and the port are where."""
     mailbox = Mailbox()
-    options = {"data_size_limit": 0, "decode_data": False, **options}
-    controller = Controller(mailbox, hostname="127.0.0.1", port=0, ready_timeout=PATIENCE, **options)
-    # Its own check that it listens connects to the port that was asked for, which is none.
-    controller._trigger_server = lambda: None  # type: ignore[method-assign]
+    options["data_size_limit"] = data_size_limit
+    controller = FreePort(mailbox, hostname="127.0.0.1", port=0, ready_timeout=PATIENCE, **options)
     controller.start()
     try:
-        host, port = controller.server.sockets[0].getsockname()
-        yield mailbox, host, port
+        yield mailbox, controller.hostname, controller.port
     finally:
         controller.stop()
 
@@ -131,14 +138,14 @@ def test_smtputf8() -> None:
 
 def test_size_is_told_in_time() -> None:
     """A message that is too large is refused by its SIZE, before it is sent."""
-    with aiosmtpd(data_size_limit=1000) as (mailbox, host, port), connect(host, port) as client:
+    with aiosmtpd(1000) as (mailbox, host, port), connect(host, port) as client:
         with pytest.raises(smtplib.SMTPSenderRefused) as raised:
             client.sendmail("a@client.test", "b@mx.test", b"x\r\n" * 1000)
         assert raised.value.smtp_code == 552
     assert mailbox.envelopes == []
 
 
-def check_password(server: AiosmtpdSMTP, session: Session, envelope: Envelope, mechanism: str, data: Any) -> AuthResult:
+def check_password(server: Any, session: Session, envelope: Envelope, mechanism: str, data: Any) -> AuthResult:
     right = isinstance(data, LoginPassword) and data == LoginPassword(b"user", "p\xe4ss".encode())
     return AuthResult(success=right, handled=False)
 
@@ -147,7 +154,7 @@ def check_password(server: AiosmtpdSMTP, session: Session, envelope: Envelope, m
 @pytest.mark.parametrize("early", [True, False])
 def test_starttls_and_auth(excluded: str, early: bool) -> None:
     """STARTTLS, then each mechanism, with and without an initial response."""
-    options = {
+    options: dict[str, Any] = {
         "tls_context": server_context(),
         "require_starttls": True,
         "authenticator": check_password,
@@ -247,7 +254,7 @@ def swaks(server: smtp_blocking.Server, *options: str) -> str:
 def test_swaks_delivers(options: list[str]) -> None:
     """swaks' message arrives as it was given to it."""
     with smtp_blocking.Server() as server:
-        output = swaks(server, "--data", "Subject: x\\n\\nhello\\n.\\nend\\n", *options)
+        output = swaks(server, "--data", "Subject: x\\n\\nhello\\n.\\nend", *options)
     (message,) = server.messages
     assert (message.sender, message.to) == ("a@client.test", ("b@mx.test",))
     assert message.content == b"Subject: x\r\n\r\nhello\r\n.\r\nend\r\n"

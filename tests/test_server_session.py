@@ -171,9 +171,9 @@ def test_a_transaction_is_forgotten() -> None:
     )
     for reset in (b"RSET\r\n", EHLO, b"HELO client.test\r\n"):
         assert Served(EHLO + MAIL + RCPT + reset + DATA, handler=handler).codes == [250, 250, 250, 250, 503]
-    again = b"MAIL FROM:<other@client.test>\r\nRCPT TO:<c@mx.test>\r\n"
-    Served(EHLO + MAIL + RCPT + b"RSET\r\n" + again + DATA + b".\r\n", handler=handler)
-    assert (handler.messages[-1].sender, handler.messages[-1].to) == ("other@client.test", ("c@mx.test",))
+        again = b"MAIL FROM:<other@client.test>\r\nRCPT TO:<c@mx.test>\r\n"
+        Served(EHLO + MAIL + RCPT + reset + again + DATA + b".\r\n", handler=handler)
+        assert (handler.messages[-1].sender, handler.messages[-1].to) == ("other@client.test", ("c@mx.test",))
     Served(EHLO + MAIL + RCPT + b"EHLO x.test\r\n" + DATA + b".\r\n", handler=handler)
     assert (handler.messages[-1].sender, handler.messages[-1].to) == ("a@client.test", ("b@mx.test",))
 

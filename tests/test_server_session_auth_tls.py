@@ -134,6 +134,13 @@ def test_the_decision_about_credentials(
     assert [type(error) for error in handler.failures] == ([failure] if failure else [])
 
 
+def test_a_log_in_in_other_words_is_no_failure() -> None:
+    """An acceptance is not counted as a try that failed, whatever its words."""
+    handler = Deciding(auth=Reply(235, "welcome"))
+    served = Served(EHLO + PLAIN, handler=handler, settings=OPEN._replace(max_auth_failures=1))
+    assert served.replies[-1] == Reply(235, "welcome")
+
+
 def test_a_log_in_that_closes() -> None:
     """A 421 of the handler's closes."""
     served = Served(EHLO + PLAIN, QUIT, handler=Deciding(auth=Reply(421, "4.7.0 go away")), settings=OPEN)
@@ -217,6 +224,8 @@ def test_a_log_in_in_clear_is_forgotten_too(secure: Settings) -> None:
     settings = secure._replace(cleartext_auth=True, require_auth=True)
     served = Served(EHLO + PLAIN + STARTTLS, EHLO + MAIL + PLAIN + MAIL, settings=settings)
     assert served.codes == [250, 235, 220, 250, 530, 235, 250]
+    stranger = Served(EHLO + PLAIN + STARTTLS, settings=settings).session
+    assert (stranger.tls, stranger.hello, stranger.credentials) == (True, None, None)
 
 
 def test_the_220_is_out_before_the_handshake(secure: Settings) -> None:

@@ -52,8 +52,9 @@ WRITTEN: Final = (
         EHLO=_ehlo(b"SMTPUTF8"),
         RCPT=(_NO,),
     ),
-    # An option that is not ASCII.
+    # Options that are not ASCII: one is sent, the other is not.
     _conversation(_SENDMAIL._replace(arguments=(*_SENDMAIL.arguments[:3], ("X=\u00fc",), ()))),
+    _conversation(_SENDMAIL._replace(arguments=(*_SENDMAIL.arguments[:3], (), ("X=\u00fc",))), EHLO=(_NO,)),
     # Messages that say little of where they come from, or in the wrong alphabet.
     _conversation(
         Call("send_message", (Letter("compat32", (("To", "\u00fc@b.test"),), "text"), "a@b.test", None, (), ())),
@@ -65,6 +66,8 @@ WRITTEN: Final = (
             (Letter("compat32", (("Resent-Date", "x"), ("Resent-Date", "y")), ""), "a@b.test", ["c@d.test"], (), ()),
         )
     ),
+    # A challenge, and then nothing more.
+    _conversation(Call("docmd", ("NOOP",)), Call("close"), Call("help", ("a\r\nb",)), NOOP=(Say(b"399 well\r\n"),)),
     # A reply that is too long, and a goodbye in the middle.
     _conversation(_SENDMAIL, RCPT=(Say(b"250 " + b"x" * 9000 + b"\r\n"),)),
     _conversation(Call("ehlo"), Call("docmd", ("QUIT",)), _SENDMAIL),

@@ -58,7 +58,8 @@ userdb {{
 mail_plugins = quota
 plugin {{
   quota = maildir:User
-  quota_rule = *:storage=100M
+  # None, but for those who have one of their own.
+  quota_rule = *:storage=0
 }}
 service lmtp {{
   inet_listener lmtp {{

@@ -20,6 +20,10 @@ USERS: Mapping[str, str] = {**{f"user{n:02}": f"user{n:02}" for n in range(50)},
 
 PASSWORDS = {"user00": "s3cret words", "jürgen": "Paßwort €"}  # what some of them log in with
 
+_HEADERS = (
+    8192  # octets that have the Message-ID among them, of a report too, which has the original's header at its end
+)
+
 #: What a server writes before a message that it delivers (RFC 5321 4.4, and the names that each of them has for it).
 _ADDED = re.compile(
     rb"(?:(?:Return-Path|X-Original-To|Delivered-To|Received|Envelope-To|Delivery-Date):[^\n]*\n(?:[ \t][^\n]*\n)*)+",
@@ -42,22 +46,31 @@ class MailServer(NamedTuple):
     path: Path = Path("/nonexistent")
 
     def message(self, user: str, ident: str) -> bytes:
-        """The message with this Message-ID in a user's Maildir, as soon as it is there."""
-        found: list[bytes] = []
+        """Take the message with this Message-ID out of a user's Maildir, as soon as it is there."""
+        found: list[Path] = []
 
         def look() -> bool:
-            found[:] = self.messages(user, ident)
+            found[:] = self._files(user, ident)
             return bool(found)
 
         assert until(look), f"{ident} has not come to {user} in {PATIENCE} s:\n{self._said()}"
         assert len(found) == 1, f"{ident} has come to {user} {len(found)} times"
-        return found[0]
+        message = found[0].read_bytes()
+        found[0].unlink()  # dozens of 5 MB would fill a small disk
+        return message
 
-    def messages(self, user: str, ident: str = "") -> list[bytes]:
-        """The messages in a user's Maildir just now that have this Message-ID (or all)."""
+    def messages(self, user: str, ident: str) -> list[bytes]:
+        """What is in a user's Maildir just now with this Message-ID."""
+        return [path.read_bytes() for path in self._files(user, ident)]
+
+    def _files(self, user: str, ident: str) -> list[Path]:
         new = self.mail / USERS.get(user, user) / "new"
-        messages = [path.read_bytes() for path in new.iterdir()] if new.is_dir() else []
-        return [message for message in messages if ident.encode() in message]
+        found = []
+        for path in new.iterdir() if new.is_dir() else ():
+            with path.open("rb") as file:
+                if ident.encode() in file.read(_HEADERS):
+                    found.append(path)
+        return found
 
     def _said(self) -> str:
         return self.log.read_text("utf-8", "replace")[-4000:] if self.log.exists() else "(no log)"

@@ -10,16 +10,26 @@ no more than `SMALL` octets and "strict" hangs up, as Postfix does by default, b
 
 from __future__ import annotations
 
+import os
+import pwd
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-from tests.needs import needs
 
 from .mailboxes import DOMAIN, USERS, MailServer, address
 from .processes import HOST, OWNER, Prepared, directory, free_ports, needs_server, owned, running, write_certificate
 
 PACKAGES = "apt-get install postfix"
+# Not postfix(1), whose checks of the whole installation take two seconds, or many where the disk is busy.
+_MASTER_PROGRAM = "/usr/lib/postfix/sbin/master"
+# The directories of the queue, which postfix(1) would make, as /etc/postfix/postfix-files has them: owner, group, mode.
+_QUEUE = {
+    **dict.fromkeys(("active", "bounce", "corrupt", "defer", "deferred"), ("postfix", "root", 0o700)),
+    **dict.fromkeys(("flush", "hold", "incoming", "private", "saved", "trace"), ("postfix", "root", 0o700)),
+    "maildrop": ("postfix", "postdrop", 0o1730),
+    "public": ("postfix", "postdrop", 0o710),
+    "pid": ("root", "root", 0o755),
+}
 SMALL = 10_000
 ERRORS = 3
 
@@ -102,15 +112,14 @@ postlog unix-dgram n - n - 1 postlogd
 @contextmanager
 def postfix(auth: Path) -> Iterator[MailServer]:
     """Postfix, for the time of the block; `auth` is the socket at which Dovecot answers for log-ins."""
-    import pwd
-
-    program = needs_server("postfix", PACKAGES, "postfix")
-    needs(Path("/usr/sbin/postdrop").exists(), f"postdrop (Debian: {PACKAGES})")
+    program = needs_server(_MASTER_PROGRAM, PACKAGES, "postfix")
     owner = pwd.getpwnam(OWNER)
     with directory("postfix") as base:
         owned(base / "mail")
         owned(base / "data", "postfix")
         (base / "queue").mkdir()
+        for name, (user, group, mode) in _QUEUE.items():
+            owned(base / "queue" / name, user, group).chmod(mode)
         configuration = base / "configuration"
         configuration.mkdir()
         certificate, key = write_certificate(base)
@@ -118,7 +127,7 @@ def postfix(auth: Path) -> Iterator[MailServer]:
         _write_map(base / "senders", {"banned@client.test": "550 5.7.1 That sender is not wanted"})
         busy = {address(user): f"450 4.2.1 {user} is busy" for user in ("busy", "later")}
         _write_map(base / "recipients", busy)
-        (base / "headers").write_text("/^Subject: Refuse me/ REJECT 5.6.0 That message is not wanted\n", "utf-8")
+        _write_settled(base / "headers", "/^Subject: Refuse me/ REJECT 5.6.0 That message is not wanted\n")
         main = _MAIN.format(
             base=base,
             host=HOST,
@@ -129,18 +138,24 @@ def postfix(auth: Path) -> Iterator[MailServer]:
             key=key,
             auth=auth,
         )
-        (configuration / "main.cf").write_text(main, "utf-8")
+        _write_settled(configuration / "main.cf", main)
 
         def prepare() -> Prepared:
             ports = free_ports("plain", "submission", "smtps", "small", "strict")
             master = _MASTER.format(host=HOST, ports=ports, small=SMALL, errors=ERRORS)
-            (configuration / "master.cf").write_text(master, "utf-8")
-            return [program, "-c", configuration, "start-fg"], ports, base / "log"
+            _write_settled(configuration / "master.cf", master)
+            return [program, "-c", configuration], ports, base / "log"
 
         with running(prepare, base) as ports:
             yield MailServer(ports, base / "mail", base / "log")
 
 
+def _write_settled(path: Path, text: str) -> None:
+    """A file that looks old: for two seconds Postfix waits to see whether somebody is still writing a new one."""
+    path.write_text(text, "utf-8")
+    os.utime(path, (0, 0))
+
+
 def _write_map(path: Path, entries: dict[str, str]) -> None:
     """A table of the kind texthash."""
-    path.write_text("".join(f"{key} {value}\n" for key, value in entries.items()), "utf-8")
+    _write_settled(path, "".join(f"{key} {value}\n" for key, value in entries.items()))

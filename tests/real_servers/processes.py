@@ -37,7 +37,7 @@ _ATTEMPTS = 3  # with other ports each time
 # Whoever kills the tests before they can clean up (a runner that has waited too long) ends the servers with them: the
 # guard's standard input is a pipe that ends when the tests do.  (What prctl's PR_SET_PDEATHSIG would do for a server is
 # lost when it changes its user.)
-_GUARD = 'cat; kill -KILL -- "-$1"; rm -rf -- "$2"'
+_GUARD = 'cat; kill -s KILL -- "-$1"; rm -rf -- "$2"'
 
 
 class Failed(Exception):
@@ -88,10 +88,10 @@ def directory(name: str) -> Iterator[Path]:
         yield Path(path)
 
 
-def owned(path: Path, owner: str = OWNER) -> Path:
+def owned(path: Path, owner: str = OWNER, group: str | None = None) -> Path:
     """A new directory that belongs to `owner`."""
     path.mkdir()
-    shutil.chown(path, owner)
+    shutil.chown(path, owner, group)
     return path
 
 
