@@ -12,9 +12,10 @@ from smtp_proto.effects import Send, StartTLS
 from smtp_proto.errors import InvalidArgument, LocalProtocolError
 from smtp_proto.replies import Reply
 from smtp_proto.sasl import Credentials
-from smtp_proto.server_session import Settings
+from smtp_proto.server import ServerConnection
+from smtp_proto.server_session import ServerSession, Settings
 
-from .flows import effects_of
+from .flows import Scripted, effects_of
 from .serving import DATA, EHLO, MAIL, QUIT, RCPT, Answer, Deciding, Served
 
 STARTTLS = b"STARTTLS\r\n"
@@ -262,3 +263,13 @@ def test_a_handshake_that_fails_is_the_end(failure: OSError, secure: Settings) -
     assert isinstance(served.peer.effects[-2], StartTLS)
     assert served.peer.closed
     assert served.hung_up_early
+
+
+def test_an_interrupted_handshake_goes_on_as_an_interruption(secure: Settings) -> None:
+    """Interrupted in the middle of a handshake, the connection is at no boundary: whoever drives the flow closes it."""
+    session = ServerSession(ServerConnection(), Deciding(), secure)
+    peer = Scripted([EHLO + STARTTLS], handshake=KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        peer.run(session.run())
+    assert isinstance(peer.effects[-1], StartTLS)
+    assert not session.connection.at_boundary

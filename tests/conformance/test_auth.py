@@ -1,21 +1,16 @@
-"""Logging in: `login` with each mechanism, `auth` with any, and what ends an exchange that goes wrong."""
+"""AUTH: the exchange of each mechanism, octet for octet, mechanisms of one's own, and exchanges that go wrong."""
 
 from __future__ import annotations
 
 import hmac
 from base64 import b64decode, b64encode
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 
-import smtp_blocking
-from smtp_proto.server_session import Settings
-from tests.certificates import client_context, server_context
-from tests.scripted import Expect, ExpectEOF, ExpectExactly, Repeat, ScriptedServer, Send, Step
-from tests.scripts import GREETING, NOOP, QUIT, hello, opening, turn
+from tests.scripted import Conversation, Expect, ExpectEOF, ExpectExactly, ScriptedServer, ScriptFailed, Send, Step
+from tests.scripts import NOOP, QUIT, opening, turn
 
-from .backends import Backend, Client
+from .backends import Backend
 
 USER, PASSWORD = "user", "p\xe4ssw\xf6rd"
 WELCOME = b"235 2.7.0 welcome"
@@ -79,81 +74,6 @@ def test_login(backend: Backend, mechanism: str) -> None:
         answer = client.login(USER, PASSWORD, initial_response_ok=early)
         assert answer == (235, b"2.7.0 welcome")
         assert (client.user, client.password) == (USER, PASSWORD)
-
-
-@pytest.mark.parametrize(
-    ("offered", "used"),
-    [
-        ("PLAIN LOGIN CRAM-MD5", b"AUTH CRAM-MD5"),
-        ("LOGIN PLAIN", b"AUTH PLAIN"),
-        ("XOAUTH2 LOGIN", b"AUTH LOGIN"),
-        ("plain", b"AUTH PLAIN"),
-    ],
-)
-def test_best_mechanism(backend: Backend, offered: str, used: bytes) -> None:
-    """The best of CRAM-MD5, PLAIN and LOGIN that is offered, in this order."""
-    with (
-        ScriptedServer([*opening(f"AUTH {offered}"), Expect(used), Send(WELCOME + b"\r\n"), *QUIT]) as server,
-        backend.connect(server) as client,
-    ):
-        client.login(USER, PASSWORD)
-
-
-@pytest.mark.parametrize("code", [504, 534, 500])
-def test_next_mechanism(backend: Backend, code: int) -> None:
-    """A mechanism that cannot be had is followed by the next."""
-    refused = turn(b"auth cram-md5", b"%d not that" % code)
-    with (
-        ScriptedServer([*opening("AUTH PLAIN CRAM-MD5"), *refused, *turn(b"auth plain", WELCOME), *QUIT]) as server,
-        backend.connect(server) as client,
-    ):
-        assert client.login(USER, PASSWORD)[0] == 235
-
-
-@pytest.mark.parametrize("code", [535, 454])
-def test_no_other_mechanism(backend: Backend, code: int) -> None:
-    """Wrong credentials are not tried in another way, which locks people out; the session goes on."""
-    refused = turn(b"auth plain", b"%d 5.7.8 no" % code)
-    with (
-        ScriptedServer([*opening("AUTH PLAIN LOGIN"), *refused, *NOOP, *QUIT]) as server,
-        backend.connect(server) as client,
-    ):
-        with pytest.raises(backend.module.SMTPAuthenticationError) as raised:
-            client.login(USER, PASSWORD)
-        assert raised.value.args == (code, b"5.7.8 no")
-        assert client.noop()[0] == 250
-
-
-def test_421_to_auth(backend: Backend) -> None:
-    """A 421 is raised as the refusal it is, and closes."""
-    script = [*opening("AUTH PLAIN LOGIN"), *turn(b"auth", b"421 4.7.0 too many"), ExpectEOF()]
-    with ScriptedServer(script) as server:
-        client = backend.connect(server)
-        with pytest.raises(backend.module.SMTPAuthenticationError) as raised:
-            client.login(USER, PASSWORD)
-        assert raised.value.smtp_code == 421
-        assert client.sock is None
-
-
-def test_logged_in_already(backend: Backend) -> None:
-    """A 503 says that the connection is logged in already (RFC 4954 4), and is returned."""
-    with (
-        ScriptedServer([*opening("AUTH PLAIN"), *turn(b"auth", b"503 5.5.1 already"), *QUIT]) as server,
-        backend.connect(server) as client,
-    ):
-        assert client.login(USER, PASSWORD) == (503, b"5.5.1 already")
-
-
-@pytest.mark.parametrize(
-    ("extensions", "error"),
-    [([], "SMTPNotSupportedError"), (["AUTH XOAUTH2 GSSAPI"], "SMTPException"), (["AUTH"], "SMTPException")],
-)
-def test_nothing_to_log_in_with(backend: Backend, extensions: list[str], error: str) -> None:
-    """No AUTH, or none of the three: an exception, nothing sent, and the session goes on."""
-    with ScriptedServer([*opening(*extensions), *NOOP, *QUIT]) as server, backend.connect(server) as client:
-        with pytest.raises(getattr(backend.module, error)):
-            client.login(USER, PASSWORD)
-        assert client.noop()[0] == 250
 
 
 def test_auth_with_a_mechanism_of_ones_own(backend: Backend) -> None:
@@ -221,17 +141,24 @@ def test_challenge_that_is_not_base64(backend: Backend) -> None:
         assert client.noop()[0] == 250
 
 
+class Asking:
+    """A step: answer whatever comes with another challenge, until the client cancels; it must do so soon."""
+
+    def play(self, conversation: Conversation) -> None:
+        for _ in range(10):
+            if conversation.record(conversation.read_line("a response")) == b"*\r\n":
+                conversation.send(b"501 5.7.0 cancelled\r\n")
+                return
+            conversation.send(b"334 \r\n")
+        raise ScriptFailed("the client answers challenges without end")
+
+
 def test_challenges_without_end(backend: Backend) -> None:
-    """A server that keeps asking is given up on after `smtplib`'s number of challenges; the session goes on."""
-    asking = Repeat(6, Expect(), Send(b"334 \r\n"))
-    steps: list[Step] = [asking, ExpectExactly(b"*\r\n"), Send(b"501 cancelled\r\n")]
-    with (
-        ScriptedServer([*opening("AUTH LOGIN"), *steps, *NOOP, *QUIT], strict=False) as server,
-        backend.connect(server) as client,
-        pytest.raises(backend.module.SMTPException, match="infinite loop"),
-    ):
-        client.login(USER, PASSWORD)
-    assert server.received[-3:] == [b"*\r\n", b"noop\r\n", b"QUIT\r\n"] or b"*\r\n" in server.received
+    """A server that keeps asking is given up on with "*"; the session goes on."""
+    with ScriptedServer([*opening("AUTH LOGIN"), Asking(), *NOOP, *QUIT]) as server, backend.connect(server) as client:
+        with pytest.raises(backend.module.SMTPException, match="infinite loop"):
+            client.login(USER, PASSWORD)
+        assert client.noop()[0] == 250
 
 
 def test_cancelling_is_answered_with_another_challenge(backend: Backend) -> None:
@@ -270,84 +197,14 @@ def test_authobjects_of_the_client(backend: Backend) -> None:
         assert client.auth_cram_md5() is None
 
 
-class Overheard:
-    """Makes a client believe that others can listen, which on loopback nobody can."""
-
-    def __init__(self, backend: Backend) -> None:
-        self.kind = type("Overheard", (backend.module.SMTP,), {"_may_be_overheard": lambda client: True})
-
-
-@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
-def test_in_the_clear(backend: Backend, mechanism: str) -> None:
-    """A mechanism that shows the password is refused where others can listen, unless that is allowed."""
-    kind = Overheard(backend).kind
-    with (
-        ScriptedServer([*opening(f"AUTH {mechanism}"), *NOOP, *QUIT]) as server,
-        backend.connect(server, kind) as client,
-    ):
-        with pytest.raises(backend.module.SMTPNotSupportedError, match="in clear"):
-            client.login(USER, PASSWORD)
-        assert client.noop()[0] == 250
-    _, steps = CONVERSATIONS[mechanism]
-    with (
-        ScriptedServer([*opening(f"AUTH {mechanism}"), *steps, *QUIT]) as server,
-        backend.connect(server, kind, allow_cleartext_auth=True) as client,
-    ):
-        assert client.login(USER, PASSWORD)[0] == 235
-
-
-def test_proof_in_the_clear(backend: Backend) -> None:
-    """A mechanism that only proves the password may be used anywhere."""
-    _, steps = CONVERSATIONS["CRAM-MD5"]
-    with (
-        ScriptedServer([*opening("AUTH CRAM-MD5 PLAIN"), *steps, *QUIT]) as server,
-        backend.connect(server, Overheard(backend).kind) as client,
-    ):
-        assert client.login(USER, PASSWORD)[0] == 235
-
-
-USES: list[Callable[[Client], Any]] = [
-    lambda client: client.login(USER, PASSWORD),
-    lambda client: client.login(USER, PASSWORD, initial_response_ok=False),
-]
-
-
-@pytest.mark.parametrize("use", USES, ids=["at once", "later"])
-@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
-def test_our_own_server(backend: Backend, use: Callable[[Client], Any], mechanism: str) -> None:
-    """Between our own two ends, in TLS: logged in, then MAIL is allowed."""
-    settings = Settings(mechanisms=(mechanism,), require_auth=True)
-    with (
-        smtp_blocking.Server(users={USER: PASSWORD}, tls_context=server_context(), settings=settings) as server,
-        backend.connect(server) as client,
-    ):
-        client.starttls(context=client_context())
-        client.ehlo()
-        assert client.mail("a@b.test")[0] == 530
-        assert use(client)[0] == 235
-        assert use(client)[0] == 503
-        assert client.mail("a@b.test")[0] == 250
-
-
-def test_our_own_server_refuses(backend: Backend) -> None:
-    """Between our own two ends a wrong password is a 535, and after three the server hangs up."""
-    with smtp_blocking.Server(users={USER: PASSWORD}, cleartext_auth=True) as server:
-        client = backend.connect(server)
-        for code in (535, 535, 421):
-            with pytest.raises(backend.module.SMTPAuthenticationError) as raised:
-                client.login(USER, "wrong")
-            assert raised.value.smtp_code == code
-        assert client.sock is None
-
-
-def test_features_after_login(backend: Backend) -> None:
-    """Logging in does not change what is known of the server: no EHLO is said again."""
-    script = [*GREETING, *hello("AUTH PLAIN", "SIZE"), *turn(b"auth", WELCOME), *NOOP, *QUIT]
-    with ScriptedServer(script) as server, backend.connect(server) as client:
-        client.login(USER, PASSWORD)
-        assert client.has_extn("size")
-        client.ehlo_or_helo_if_needed()
-        client.noop()
+def test_authobject_of_login(backend: Backend) -> None:
+    """`auth_login` gives the user name first and then the password, with and without an initial response."""
+    for mechanism in ("LOGIN", "LOGIN later"):
+        early, steps = CONVERSATIONS[mechanism]
+        with ScriptedServer([*opening(), *steps, *QUIT]) as server, backend.connect(server) as client:
+            client.user, client.password = USER, PASSWORD
+            client.ehlo()
+            assert client.auth("LOGIN", client.auth_login, initial_response_ok=early)[0] == 235
 
 
 def test_decoding_of_the_digest() -> None:

@@ -180,3 +180,24 @@ def test_typed_reply(backend: Backend) -> None:
         assert answer == (250, b"2.0.0 fine")
         assert str(answer.enhanced) == "2.0.0"
         client.close()
+
+
+def test_attributes(backend: Backend) -> None:
+    """`smtplib`'s attributes, before, during and after a session."""
+    client = backend.open("SMTP", local_hostname="client.test", timeout=5)
+    for _ in range(2):
+        assert (client.debuglevel, client.sock, client.file) == (0, None, None)
+        assert (client.ehlo_msg, client.command_encoding) == ("ehlo", "ascii")
+        assert (client.timeout, client.source_address) == (5, None)
+        assert (client.helo_resp, client.ehlo_resp, client.does_esmtp) == (None, None, False)
+        assert client.esmtp_features == {}
+        with ScriptedServer([*GREETING, *hello("SIZE", "SMTPUTF8", verb=b"helo "), *DELIVERY, *QUIT]) as server:
+            client.connect(server.host, server.port)
+            client.ehlo_msg = "HELO"  # what says EHLO is an attribute too
+            client.ehlo()
+            assert client.has_extn("size")
+            client.sendmail("\xe4@client.test", "b@mx.test", MESSAGE, ["SMTPUTF8"])
+            assert client.command_encoding == "utf-8"
+            client.quit()
+        client.ehlo_msg = "ehlo"
+        client.command_encoding = "ascii"

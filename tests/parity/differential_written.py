@@ -67,7 +67,7 @@ WRITTEN: Final = (
         )
     ),
     # A challenge, and then nothing more.
-    _conversation(Call("docmd", ("NOOP",)), Call("close"), Call("help", ("a\r\nb",)), NOOP=(Say(b"399 well\r\n"),)),
+    _conversation(Call("docmd", ("XFOO",)), Call("close"), Call("help", ("a\r\nb",)), other=(Say(b"334 well\r\n"),)),
     # A reply that is too long, and a goodbye in the middle.
     _conversation(_SENDMAIL, RCPT=(Say(b"250 " + b"x" * 9000 + b"\r\n"),)),
     _conversation(Call("ehlo"), Call("docmd", ("QUIT",)), _SENDMAIL),
