@@ -14,7 +14,7 @@ from email.utils import getaddresses
 from typing import Any
 
 
-def _resent_prefix(message: Message[Any, Any]) -> str:
+def resent_prefix(message: Message[Any, Any]) -> str:
     """ "Resent-" if the message was resent (RFC 5322 3.6.6), for its envelope is then in those headers."""
     dates = message.get_all("Resent-Date")
     if dates is None:
@@ -34,7 +34,7 @@ def reverse_path(message: Message[Any, Any]) -> str:
 
     `ValueError` where there is none.
     """
-    prefix = _resent_prefix(message)
+    prefix = resent_prefix(message)
     for name in ("Sender", "From"):
         headers = message.get_all(prefix + name)
         if headers is not None:
@@ -46,7 +46,7 @@ def reverse_path(message: Message[Any, Any]) -> str:
 
 def forward_paths(message: Message[Any, Any]) -> list[str]:
     """The recipients: all addresses of all To, Bcc and Cc headers; Resent- ones of a resent message."""
-    prefix = _resent_prefix(message)
+    prefix = resent_prefix(message)
     headers = [header for name in ("To", "Bcc", "Cc") for header in message.get_all(prefix + name, [])]
     return _addresses(headers)
 

@@ -52,6 +52,8 @@ def deliver(
     for a message with a NUL (in a stream the transaction is cut off and the connection aborted).  Refusals are followed
     by RSET, so that a transaction is never left open; if that fails, the connection is aborted and the outcome stands.
     """
+    if session.connection.closed:
+        raise ConnectionLost("the connection is closed")
     body = _checked(message)
     if mail.parameter("SMTPUTF8") is None:
         for command in (mail, *recipients):

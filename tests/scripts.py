@@ -5,7 +5,7 @@ A script is a list of steps, so pieces are joined with ``+`` or ``*``: ``[*openi
 
 from __future__ import annotations
 
-from tests.scripted import Expect, ExpectBody, ExpectEOF, Send, Step
+from tests.scripted import Conversation, Expect, ExpectBody, ExpectEOF, Send, Step
 
 PATIENCE = 10.0  # seconds: of clients and tests; nothing that passes gets near it
 HASTE = 0.1  # seconds: the time-out of a client that is meant to run into it
@@ -47,3 +47,14 @@ DELIVERY: list[Step] = [*MAIL, *RCPT, *DATA, *BODY]
 def delivery(recipients: int) -> list[Step]:
     """One message to several recipients, all accepted."""
     return [*MAIL, *RCPT * recipients, *DATA, *BODY]
+
+
+class FirstOctets:
+    """A step: wait until something has come, and leave it unread.
+
+    Behind a 220 to STARTTLS it waits for the client's hello: what is sent then is none of an injection.
+    """
+
+    def play(self, conversation: Conversation) -> None:
+        if not conversation.unread:
+            conversation.receive("an octet")

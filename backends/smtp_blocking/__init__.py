@@ -251,6 +251,7 @@ class SMTP(BlockingSMTP):
                 with suppress(OSError):
                     sock.close()
         finally:
+            self._challenged = False
             self._driver.transport = None
             self._transport = None
             self._session = None

@@ -24,7 +24,11 @@ def check_path(command: type[Mail | Rcpt], address: str, parameters: str, keywor
 
 
 def clean(argument: str, address: str) -> str:
-    """`address` as it is; `InvalidArgument` for what taking it out of its display form would only cut off."""
+    """`address` as it is; `InvalidArgument` for what taking it out of its display form would only cut off.
+
+    A lone surrogate is a `UnicodeEncodeError`, as in `smtplib`.
+    """
+    address.encode("utf-8")
     clean_text(argument, address)
     return address
 

@@ -126,6 +126,8 @@ class Conversations:
             raise SMTPResponseException(500, "Line too long.") from error
         except (ConnectionLost, RemoteProtocolError) as error:
             self._discard()
+            if isinstance(error.__cause__, LimitExceeded):
+                raise SMTPResponseException(500, "Line too long.") from error
             raise self._lost(error) from error
         except InvalidArgument:
             raise
@@ -299,7 +301,7 @@ class Conversations:
         self.ehlo_resp = answer[1]
         if answer[0] == 250:
             self.does_esmtp = True
-            self.esmtp_features = dict(features_of(typed_reply(answer)))
+            self.esmtp_features = features_of(typed_reply(answer))
         return answer
 
     def _introduction(self, name: str) -> str:

@@ -112,7 +112,7 @@ class MailConversations(LoginConversations):
             self.command_encoding = "utf-8"
         sender = path_of(clean("reverse-path", from_addr))
         paths = [path_of(clean("forward-path", address)) for address in to_addrs]
-        for text in (sender, *paths, *options, *rcpt_options):
+        for text in (sender, *paths, *options, *(rcpt_options if self.does_esmtp else ())):
             text.encode(self.command_encoding)  # UnicodeEncodeError before anything is sent
         self._nothing_due()
         session = self._live()
@@ -123,6 +123,8 @@ class MailConversations(LoginConversations):
             outcome = yield from deliver(
                 session, mail, recipients, octets, pipelining=self.pipelining and self.has_extn("pipelining")
             )
+        if not outcome.delivered:
+            self.command_encoding = "ascii"  # the transaction is over, by the RSET behind its refusal
         if session.connection.closed:
             yield from Call(self.close)
         return self._result(outcome, from_addr, to_addrs)
@@ -197,9 +199,10 @@ class MailConversations(LoginConversations):
         mail_options: Sequence[str] = (),
         rcpt_options: Sequence[str] = (),
     ) -> Flow[Refused]:
-        from smtp_proto.message import flatten, forward_paths, reverse_path
+        from smtp_proto.message import flatten, forward_paths, resent_prefix, reverse_path
 
         yield from Call(self.ehlo_or_helo_if_needed)
+        resent_prefix(msg)  # `ValueError` for a message that was resent twice, whoever gives the addresses
         sender = from_addr if from_addr is not None else reverse_path(msg)
         recipients = to_addrs if to_addrs is not None else forward_paths(msg)
         utf8 = not (sender + "".join(recipients)).isascii()

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
 from typing import Self
 
-from smtp_proto.extensions import Extensions
 from smtp_proto.grammar import EnhancedStatus
 from smtp_proto.replies import Reply
 
-# The keyword grammar that `smtplib` reads EHLO lines with; a keyword outside it is cut or left out there.
-_KEYWORD_START = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
-_KEYWORD = _KEYWORD_START | {"-"}
+_OLD_STYLE_AUTH = re.compile(r"auth=(.*)", re.IGNORECASE)
+_KEYWORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
 
 
 class SMTPReply(tuple[int, bytes]):  # noqa: SLOT001  # a tuple's subclass can have no slots but empty ones
@@ -42,23 +40,22 @@ def typed_reply(answer: tuple[int, bytes | str]) -> Reply:
     return Reply(code if 0 <= code <= 999 else 0, text)
 
 
-def esmtp_features(extensions: Extensions) -> dict[str, str]:
-    """`smtplib`'s dictionary: keywords in lower case; the mechanisms of AUTH with a space in front, as there."""
+def features_of(reply: Reply) -> dict[str, str]:
+    """`smtplib`'s dictionary of what an EHLO reply lists, with `smtplib`'s reading of it.
+
+    Keywords in lower case, cut where they stop being ones; the mechanisms of AUTH and AUTH= lines with a space in front
+    of each line's.  The typed view is `smtp_proto.extensions`; this one is compared with what old programs expect.
+    """
     features: dict[str, str] = {}
-    for keyword, parameters in extensions.items():
-        name = ""
-        for character in keyword:
-            if character not in (_KEYWORD if name else _KEYWORD_START):
-                break
-            name += character
-        if name:
-            rest = keyword[len(name) :]
-            features[name.lower()] = f"{rest} {parameters}".strip() if rest else parameters
-    if "auth" in features:
-        features["auth"] = f" {features['auth']}"
+    for octets in reply.lines[1:]:
+        line = octets.strip(b" \t\r\n").decode("latin-1")
+        old_style = _OLD_STYLE_AUTH.match(line)
+        if old_style is not None:
+            features["auth"] = f"{features.get('auth', '')} {old_style[1]}"
+            continue
+        keyword = _KEYWORD.match(line)
+        if keyword is None:
+            continue
+        name, parameters = keyword[0].lower(), line[keyword.end() :].strip()
+        features[name] = f"{features.get(name, '')} {parameters}" if name == "auth" else parameters
     return features
-
-
-def features_of(reply: Reply) -> Mapping[str, str]:
-    """The features that an EHLO reply lists."""
-    return esmtp_features(Extensions.from_reply(reply))

@@ -24,6 +24,7 @@ from tests.scripted import (
     Send,
     StartTLS,
     Step,
+    WaitFor,
 )
 from tests.scripts import BODY, DATA, DELIVERY, MAIL, MESSAGE, PATIENCE, QUIT, RCPT, opening
 
@@ -108,7 +109,7 @@ def test_server_that_stops_reading(tls: bool, deliver: Any) -> None:
     """A server that takes no more of a message: a lost connection after the time-out, and not delivered."""
     start: list[Step] = [StartTLS(server_context())] if tls else []
     reached = threading.Event()
-    script = [*start, *opening(), *MAIL, *RCPT, *DATA, FIRST, Held(reached)]
+    script = [*start, *opening(), *MAIL, *RCPT, *DATA, FIRST, WaitFor(reached)]
     with ScriptedServer(script, strict=False) as server:
         client = connect_tls(server, 1) if tls else connect(server, 1)
         with pytest.raises(smtp_blocking.SMTPServerDisconnected, match="timed out") as raised:
@@ -116,16 +117,6 @@ def test_server_that_stops_reading(tls: bool, deliver: Any) -> None:
         reached.set()
         assert not raised.value.may_be_delivered
         assert client.sock is None
-
-
-class Held:
-    """A step: read nothing until the event is set."""
-
-    def __init__(self, event: threading.Event) -> None:
-        self.event = event
-
-    def play(self, conversation: Any) -> None:
-        assert self.event.wait(PATIENCE)
 
 
 class Sipping:

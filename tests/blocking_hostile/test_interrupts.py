@@ -23,7 +23,7 @@ import smtp_blocking
 import smtp_proto
 import smtp_surface
 from tests.certificates import client_context, server_context
-from tests.scripted import Drain, Expect, ExpectEOF, ExpectHangUp, ScriptedServer, Signal, StartTLS, Step
+from tests.scripted import Drain, Expect, ExpectEOF, ExpectHangUp, ScriptedServer, Signal, StartTLS, Step, WaitFor
 from tests.scripts import DATA, MAIL, MESSAGE, NOOP, PATIENCE, QUIT, RCPT, opening
 
 from .obliging import Obliging
@@ -211,15 +211,18 @@ USES: dict[str, tuple[list[Step], Callable[[smtp_blocking.SMTP], object]]] = {
 def test_signal_while_it_waits(name: str, tls: bool) -> None:
     """Control-C while a call waits ends it at once, and the connection with it."""
     steps, call = USES[name]
-    waiting = threading.Event()
+    waiting, interrupted = threading.Event(), threading.Event()
 
     def interrupt() -> None:
         assert waiting.wait(PATIENCE)
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        interrupted.set()
 
     start: list[Step] = [StartTLS(server_context())] if tls else []
     thread = threading.Thread(target=interrupt)
-    with ScriptedServer([*start, *opening(), *steps, Signal(waiting), Held(thread), Drain()], strict=False) as server:
+    with ScriptedServer(
+        [*start, *opening(), *steps, Signal(waiting), WaitFor(interrupted), Drain()], strict=False
+    ) as server:
         client: smtp_blocking.SMTP
         if tls:
             client = smtp_blocking.SMTP_SSL(server.host, server.port, timeout=PATIENCE, context=client_context())
@@ -233,16 +236,6 @@ def test_signal_while_it_waits(name: str, tls: bool) -> None:
         assert client.sock is None
         with pytest.raises(smtp_blocking.SMTPServerDisconnected):
             client.noop()
-
-
-class Held:
-    """A step: read nothing while the thread runs."""
-
-    def __init__(self, thread: threading.Thread) -> None:
-        self.thread = thread
-
-    def play(self, conversation: Any) -> None:
-        self.thread.join(PATIENCE)
 
 
 @pytest.mark.parametrize("method", ["putcmd", "getreply", "send"])

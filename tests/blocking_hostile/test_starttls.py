@@ -11,8 +11,20 @@ import pytest
 
 import smtp_blocking
 from tests.certificates import client_context, server_context
-from tests.scripted import Close, Drain, Drip, Expect, ExpectEOF, ExpectHangUp, ScriptedServer, Send, StartTLS, Step
-from tests.scripts import GREETING, HASTE, MESSAGE, PATIENCE, hello, opening, turn
+from tests.scripted import (
+    Close,
+    Drain,
+    Drip,
+    Expect,
+    ExpectEOF,
+    ExpectHangUp,
+    ScriptedServer,
+    Send,
+    Signal,
+    StartTLS,
+    Step,
+)
+from tests.scripts import GREETING, HASTE, MESSAGE, PATIENCE, FirstOctets, hello, opening, turn
 
 from .test_cuts import Cutter
 
@@ -93,21 +105,13 @@ def test_handshake_without_end(handshake: list[Step], implicit: bool) -> None:
         with ScriptedServer(handshake) as server, pytest.raises(TimeoutError):
             smtp_blocking.SMTP_SSL(server.host, server.port, timeout=HASTE, context=client_context())
         return
-    with ScriptedServer([*opening("STARTTLS"), *turn(b"starttls", b"220 go"), First(), *handshake]) as server:
+    with ScriptedServer([*opening("STARTTLS"), *turn(b"starttls", b"220 go"), FirstOctets(), *handshake]) as server:
         client = connect(server, HASTE * 5)
         with pytest.raises(TimeoutError):
             client.starttls(context=client_context())
         assert client.sock is None
         with pytest.raises(smtp_blocking.SMTPServerDisconnected):
             client.noop()
-
-
-class First:
-    """A step: wait until the client has begun its handshake, so that what follows is none of an injection."""
-
-    def play(self, conversation: Any) -> None:
-        if not conversation.unread:
-            conversation.receive("the client's hello")
 
 
 def test_stripped() -> None:
@@ -144,7 +148,7 @@ def test_close_in_the_middle_of_the_handshake() -> None:
         except OSError as error:
             failures.append(error)
 
-    script = [*opening("STARTTLS"), *turn(b"starttls", b"220 go"), First(), Signaller(started), ExpectHangUp()]
+    script = [*opening("STARTTLS"), *turn(b"starttls", b"220 go"), FirstOctets(), Signal(started), ExpectHangUp()]
     with ScriptedServer(script) as server:
         client = connect(server)
         thread = threading.Thread(target=secure)
@@ -155,16 +159,6 @@ def test_close_in_the_middle_of_the_handshake() -> None:
         assert not thread.is_alive()
     assert failures
     assert client.sock is None
-
-
-class Signaller:
-    """A step: set an event."""
-
-    def __init__(self, event: threading.Event) -> None:
-        self.event = event
-
-    def play(self, conversation: Any) -> None:
-        self.event.set()
 
 
 def test_server_in_the_clear_behind_tls() -> None:

@@ -8,14 +8,13 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 
 import smtp_blocking
 from smtp_blocking.transport import SocketTransport
 from tests.certificates import client_context, server_context
-from tests.scripted import Drain, Expect, ExpectHangUp, ScriptedServer, Signal, StartTLS, Step
+from tests.scripted import Drain, Expect, ExpectHangUp, ScriptedServer, Signal, StartTLS, Step, WaitFor
 from tests.scripts import DATA, GREETING, MAIL, MESSAGE, PATIENCE, RCPT, opening, turn
 
 from .obliging import Obliging
@@ -102,7 +101,7 @@ def test_close_ends_what_waits(name: str, tls: bool, timeout: float | None) -> N
     steps, call = CALLS[name]
     reached, closed = threading.Event(), threading.Event()
     start: list[Step] = [StartTLS(server_context())] if tls else []
-    script = [*start, *opening("AUTH LOGIN"), *steps, Signal(reached), Held(closed), Drain()]
+    script = [*start, *opening("AUTH LOGIN"), *steps, Signal(reached), WaitFor(closed), Drain()]
     with ScriptedServer(script) as server:
         client: smtp_blocking.SMTP
         if tls:
@@ -119,16 +118,6 @@ def test_close_ends_what_waits(name: str, tls: bool, timeout: float | None) -> N
         assert client.sock is None
         with pytest.raises(smtp_blocking.SMTPServerDisconnected):
             client.noop()
-
-
-class Held:
-    """A step: read nothing until the event is set."""
-
-    def __init__(self, event: threading.Event) -> None:
-        self.event = event
-
-    def play(self, conversation: Any) -> None:
-        assert self.event.wait(PATIENCE)
 
 
 def test_close_ends_the_wait_for_the_greeting() -> None:
@@ -150,7 +139,7 @@ def test_close_ends_the_wait_for_the_greeting() -> None:
 def test_others_wait_for_their_turn() -> None:
     """A call that waits for another's end is not hurt by that one's failure: it finds the connection gone."""
     reached, go = threading.Event(), threading.Event()
-    with ScriptedServer([*opening(), Expect(b"noop"), Signal(reached), Held(go), Drain()]) as server:
+    with ScriptedServer([*opening(), Expect(b"noop"), Signal(reached), WaitFor(go), Drain()]) as server:
         client = smtp_blocking.SMTP(server.host, server.port, "client.test", PATIENCE)
         client.ehlo()
         first = Waiting(client.noop)

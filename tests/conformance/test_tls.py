@@ -11,7 +11,7 @@ import pytest
 import smtp_blocking
 from tests.certificates import REFUSED, WRONG_HOST, client_context, server_context, wrong_name_server_context
 from tests.scripted import Close, Drain, Expect, ExpectEOF, Reset, ScriptedServer, Send, StartTLS, Step
-from tests.scripts import DELIVERY, GREETING, MESSAGE, NOOP, PATIENCE, QUIT, hello, opening, turn
+from tests.scripts import DELIVERY, GREETING, MESSAGE, NOOP, PATIENCE, QUIT, FirstOctets, hello, opening, turn
 
 from .backends import Backend
 
@@ -190,7 +190,7 @@ def test_name_that_cannot_be_verified(backend: Backend) -> None:
 def test_handshake_that_fails(backend: Backend, answer: list[Step], kind: str) -> None:
     """A handshake that fails is an OSError (ssl.SSLError is one), and the connection is closed."""
     # One octet of the client's hello is read first, so that what follows is no injection behind the 220.
-    answer = [FirstOctet(), *answer]
+    answer = [FirstOctets(), *answer]
     with ScriptedServer([*opening("STARTTLS"), *READY, *answer] if kind == "STARTTLS" else answer) as server:
         if kind == "SMTP_SSL":
             with pytest.raises(FAILED):
@@ -202,14 +202,6 @@ def test_handshake_that_fails(backend: Backend, answer: list[Step], kind: str) -
         assert client.sock is None
         with pytest.raises(backend.module.SMTPServerDisconnected):
             client.noop()
-
-
-class FirstOctet:
-    """A step: wait for an octet."""
-
-    def play(self, conversation: Any) -> None:
-        if not conversation.unread:
-            conversation.receive("an octet")
 
 
 def test_starttls_twice(backend: Backend) -> None:

@@ -59,7 +59,6 @@ NORMALISERS: Final = (
         "the text of `SMTPServerDisconnected`",
         "smtplib's depends on whether writing or reading fails first, and says nothing of the server's last words.",
         case.text_of_disconnected,
-        proposed=True,
     ),
     Normaliser(
         "bytes messages",
@@ -69,7 +68,7 @@ NORMALISERS: Final = (
     ),
     Normaliser(
         "size of bytes messages",
-        "`size=` for bytes with bare CR or LF",
+        "`size=` for bytes with bare CR or LF, and for an empty message",
         "It is that of what is sent.",
         case.size_of_bytes,
     ),
@@ -84,68 +83,22 @@ NORMALISERS: Final = (
         "AUTH: an initial response of nothing",
         'RFC 4954 4: it is written "=", for nothing behind the mechanism means that there is none.',
         case.empty_initial_response,
-        proposed=True,
     ),
     Normaliser(
         "empty options",
         '`sendmail`: an option of ""',
         "smtplib leaves a space too many, for which RFC 5321 4.1.1 has no place.",
         case.empty_options,
-        proposed=True,
     ),
 )
 
 DIFFERENCES: Final[tuple[Difference, ...]] = (
     # Faults come first, so that none is taken for something that is allowed.
-    KnownBug(
-        "KnownBug: esmtp_features",
-        "",
-        "Lines of EHLO: AUTH=login in upper case, 8-bit octets as \\xNN, a tab as part of the keyword.",
-        when.features,
-    ),
-    KnownBug("KnownBug: size of nothing", "", 'sendmail with an empty message says "size=2".', when.size_of_nothing),
-    KnownBug(
-        "KnownBug: command_encoding after a refusal",
-        "",
-        "The RSET that sendmail sends leaves command_encoding as it is; smtplib's rset sets it to ASCII.",
-        when.encoding_after_refusal,
-    ),
-    KnownBug(
-        "KnownBug: two Resent- blocks",
-        "",
-        "send_message with sender and recipients given does not look for them, and raises no ValueError.",
-        when.two_resent_blocks,
-    ),
-    KnownBug(
-        "KnownBug: UTF-8 in options of RCPT",
-        "",
-        "sendmail checks them also where they are not sent, as the server has no ESMTP.",
-        when.utf8_option,
-    ),
-    KnownBug(
-        "KnownBug: masked for no reason",
-        "",
-        "After a 3xx the line in a ValueError is a secret, even if the connection that said it is gone.",
-        when.masked,
-    ),
-    KnownBug(
-        "KnownBug: lone surrogates",
-        "",
-        "InvalidArgument where smtplib raises UnicodeEncodeError, which may be caught by that name.",
-        when.surrogate,
-    ),
-    KnownBug(
-        "KnownBug: too long a reply in sendmail",
-        "",
-        "SMTPServerDisconnected, where smtplib and our own getreply raise SMTPResponseException(500).",
-        when.too_long_in_delivery,
-    ),
-    KnownBug(
-        "KnownBug: AssertionError after QUIT",
-        "",
-        "sendmail on a connection that is closed for the core but not yet for the surface: no MAIL is sent, and "
-        "_result asserts that it was answered.",
-        when.assertion,
+    Difference(
+        "size of nothing",
+        "`size=` for bytes with bare CR or LF, and for an empty message",
+        'An empty message goes out as an empty line, and "size=2" says so.',
+        when.size_of_nothing,
     ),
     # What the server does wrong.
     Difference(
@@ -159,7 +112,6 @@ DIFFERENCES: Final[tuple[Difference, ...]] = (
         "a reply that the end of the connection cuts off",
         "smtplib takes a last line without its line end, and a code that lacks digits, for the whole.",
         when.cut,
-        proposed=True,
     ),
     Difference(
         "unasked replies",
@@ -172,18 +124,14 @@ DIFFERENCES: Final[tuple[Difference, ...]] = (
         "a reply of more than 2048 lines or 128 KiB",
         "A server that never ends a reply must not fill the memory.",
         when.too_long,
-        proposed=True,
     ),
     Difference(
         "impossible answers",
         "an answer that makes no sense",
         "After a 2xx to DATA or a 3xx to MAIL nobody can tell how the server reads on; the same for 1xx and 6xx.",
         when.impossible_answer,
-        proposed=True,
     ),
-    Difference(
-        "421", "a 421 in answer to any command", "RFC 5321 3.8: the server is closing.", when.goodbye, proposed=True
-    ),
+    Difference("421", "a 421 in answer to any command", "RFC 5321 3.8: the server is closing.", when.goodbye),
     Difference(
         "other codes of success",
         "success of ",
@@ -202,7 +150,6 @@ DIFFERENCES: Final[tuple[Difference, ...]] = (
         "`login`: mechanisms that EHLO lists in lower case",
         "RFC 5321 2.4: any letter case, unless a definition says otherwise, and RFC 4954 does not.",
         when.offered,
-        proposed=True,
     ),
     Difference("UTF-8 credentials", "user names and passwords", "RFC 4616 2: they are UTF-8.", when.utf8_credentials),
     Difference(
@@ -210,49 +157,42 @@ DIFFERENCES: Final[tuple[Difference, ...]] = (
         "a NUL in a user name or password",
         "It is PLAIN's separator: what follows it would be taken for something else.",
         when.nul_in_credentials,
-        proposed=True,
     ),
     Difference(
         "AUTH cancelled",
         "AUTH: a challenge that is not base64, an authobject that raises",
         'RFC 4954 4: the client cancels with "*"; smtplib leaves the exchange open, and the next command answers it.',
         when.cancelled,
-        proposed=True,
     ),
     Difference(
         "challenges",
         "AUTH: five challenges, then success",
         "smtplib reports a loop although the last answer is a 235.",
         when.challenges,
-        proposed=True,
     ),
     Difference(
         "names of mechanisms",
         "AUTH: a mechanism whose name is none (RFC 4422 3.1)",
         "smtplib sends it.",
         when.mechanism,
-        proposed=True,
     ),
     Difference(
         "getreply unconnected",
         "`getreply` without a connection",
         "smtplib raises AttributeError, for its socket is None.",
         when.getreply_unconnected,
-        proposed=True,
     ),
     Difference(
         "unread replies",
         "a command while the reply to a `putcmd` is due",
         "smtplib takes that reply for this command's.",
         when.unread,
-        proposed=True,
     ),
     Difference(
         "after QUIT",
         "a command after a QUIT by `docmd` or `putcmd` was accepted",
         "RFC 5321 4.1.1.10: nothing may follow.",
         when.after_quit,
-        proposed=True,
     ),
     Difference("connect again", "`connect` again", "Another server may offer something else.", when.forgets),
     Difference(
@@ -260,7 +200,6 @@ DIFFERENCES: Final[tuple[Difference, ...]] = (
         "no connection, and a mistake in the arguments too",
         "There are two reasons to raise; which comes first is nobody's contract.",
         when.two_mistakes,
-        proposed=True,
     ),
     Difference("addresses", "addresses with white space", "They would end the path early.", when.addresses),
     Difference("control characters", "control characters in commands", "RFC 5321 4.1.2 has none.", when.control),
@@ -276,7 +215,6 @@ DIFFERENCES: Final[tuple[Difference, ...]] = (
         "`command_encoding` after a message with SMTPUTF8",
         "smtplib would send UTF-8 in the next transaction without announcing it.",
         when.encoding_sticks,
-        proposed=True,
     ),
     Difference(
         "refused twice",
@@ -289,7 +227,6 @@ DIFFERENCES: Final[tuple[Difference, ...]] = (
         "RSET after a refusal is refused or unanswered",
         "The transaction may be open still, and the next message would end up in it.",
         when.reset_failed,
-        proposed=True,
     ),
     Difference("QUIT refused", "`__exit__` when QUIT is refused", "It must not hide what counts.", when.quit_refused),
     Difference("all headers", "`send_message`: To, Cc, Bcc", "smtplib leaves people out.", when.all_headers),
@@ -299,20 +236,17 @@ DIFFERENCES: Final[tuple[Difference, ...]] = (
         "`send_message`: an address that needs SMTPUTF8 in a message of the policy compat32",
         "smtplib raises TypeError, for that policy has no utf8.",
         when.compat32,
-        proposed=True,
     ),
     Difference(
         "no sender",
         "`send_message` without a sender",
         'smtplib makes the address "None" of it.',
         when.no_sender,
-        proposed=True,
     ),
     Difference(
         "LMTP has no HELO",
         "LMTP: LHLO refused",
         "RFC 2033 4.1: there is no HELO; a server that takes it speaks SMTP, with one answer to a message.",
         when.lmtp_helo,
-        proposed=True,
     ),
 )
