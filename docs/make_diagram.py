@@ -105,13 +105,20 @@ def transaction_diagram() -> str:
     )
 
 
+RULES = {
+    Rule.SAME: "stays",
+    Rule.IDLE: f"{State.READY}; {State.CONNECTED} stays",
+    Rule.FAILED: f"{State.FAILED}; before EHLO stays",
+}
+
+
 def following(row: Row, severity: int) -> str:
     state = row.replies.get(severity)
     if state is None:
         return "none"
-    if state is Rule.SAME:
-        return "stays"
-    return f"{State.READY}; {State.CONNECTED} stays" if state is Rule.IDLE else str(state)
+    if isinstance(state, Rule):
+        return RULES[state]
+    return str(state)
 
 
 def table() -> str:

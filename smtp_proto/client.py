@@ -24,13 +24,12 @@ from .errors import LocalProtocolError, RemoteProtocolError
 from .events import NEED_DATA, PAUSED, ConnectionClosed, ReplyReceived, ServiceClosing, Wait
 from .extensions import Extensions
 from .replies import Reply, ReplyReader, without_enhanced_status
-from .states import MODES, TABLE, Row, Stage, State, after, assumed, changes_mode
+from .states import MODES, TABLE, Row, Stage, State, after, answered_by_recipient, assumed, changes_mode
 
 ClientEvent = ReplyReceived | ServiceClosing | ConnectionClosed | Wait
 
 # Rows whose answers never carry an enhanced status code (RFC 2034 4).
 _PLAIN_ANSWERS = frozenset({"greeting", "EHLO", "LHLO", "HELO"})
-_MESSAGE_ENDS = ("end of data", "BDAT LAST")
 # States in which recipients have been accepted.  Not MAIL: a server may take a new one straight out of FAILED.
 _WITH_RECIPIENTS = frozenset({State.RCPT, State.BDAT, State.DATA, State.FAILED})
 # States that no command leads into or out of by being sent out of order.
@@ -120,8 +119,11 @@ class ClientConnection:
 
     @property
     def at_boundary(self) -> bool:
-        """True if nothing is under way in either direction: interrupted here, the connection stays in step."""
-        busy = self._queue or self._out or self._chunk_left or self._state is State.TLS or self._eof or self.closed
+        """True if nothing is under way in either direction: interrupted here, the connection stays in step.
+
+        False in the middle of a message, of a log-in and before a TLS handshake: what is sent next is no command there.
+        """
+        busy = self._queue or self._out or self._chunk_left or self._state in MODES or self._eof or self._error
         return not busy and self._reader.quiet
 
     @property
@@ -304,14 +306,8 @@ class ClientConnection:
             self._queue.popleft()
             return ReplyReceived(reply, command, ticket, None, True)
         recipient = None
-        if (
-            self.lmtp
-            and name in _MESSAGE_ENDS
-            and self._accepted
-            and before is not State.FAILED  # a BDAT LAST behind a refused chunk ends no message: one 503
-            and state is not State.CLOSED
-        ):
-            # RFC 2033 4.2: one reply for each accepted recipient, in their order; the last one ends the transaction.
+        if self.lmtp and self._accepted and state is not State.CLOSED and answered_by_recipient(name, before):
+            # RFC 2033 4.2: in the order of their RCPTs; the last one ends the transaction.
             if self._final is None:
                 self._final = deque(self._accepted)
             recipient = self._final.popleft()

@@ -20,7 +20,7 @@ from .errors import LimitExceeded, LocalProtocolError, RemoteProtocolError
 from .events import NEED_DATA, PAUSED, BodyReceived, CommandReceived, CommandRejected, ConnectionClosed, Wait
 from .parsing import UNREADABLE_CHUNK, CommandSyntaxError, parse_auth_response, parse_command
 from .replies import Reply
-from .states import TABLE, State, after
+from .states import MODES, TABLE, State, after, answered_by_recipient
 
 ServerEvent = CommandReceived | CommandRejected | BodyReceived | ConnectionClosed | Wait
 
@@ -30,7 +30,6 @@ MAX_LINE = 12290
 _TOO_LONG = Reply(500, "5.5.6 Line too long")
 # RFC 5321 4.5.1 and 4.5.4 leave no other place for a 503 than its text; LMTP has its own hello (RFC 2033 4.1).
 _HELLO = {False: ("EHLO", "HELO"), True: ("LHLO",)}
-_NOT_INTRODUCED = (State.CONNECTED, State.REFUSED)
 
 
 class ServerConnection:
@@ -81,8 +80,8 @@ class ServerConnection:
     @property
     def at_boundary(self) -> bool:
         """True between commands, with nothing under way in either direction."""
-        busy = self._owed or self._out or self._buffer or self._skipping or self._decoder or self._chunk
-        return not (busy or self._state is State.TLS or self.closed)
+        busy = self._owed or self._out or self._buffer or self._skipping or self._chunk
+        return not (busy or self._state in MODES or self.closed)
 
     @property
     def closed(self) -> bool:
@@ -139,11 +138,6 @@ class ServerConnection:
         self._owe(chunk)
         rejection, self._chunk_rejection = self._chunk_rejection, None
         if rejection is not None:
-            if self._state in _NOT_INTRODUCED:
-                # Its row leads to FAILED, out of which RSET leads to READY: a way around EHLO, or around a refusal of
-                # all service.
-                self._owed = Raw(b"")
-            self._final_left = 1  # one 503, however many recipients the failed transaction had
             self._rejected = True
             return rejection
         return BodyReceived(octets, True)
@@ -212,7 +206,8 @@ class ServerConnection:
     def _owe(self, command: Command) -> None:
         self._owed = command
         self._rejected = False
-        self._final_left = max(1, self._accepted) if self.lmtp and command.row in ("end of data", "BDAT LAST") else 1
+        many = self.lmtp and answered_by_recipient(command.row, self._state)
+        self._final_left = max(1, self._accepted) if many else 1
 
     def _reject(self, line: bytes, hint: Reply) -> CommandRejected:
         # In the middle of AUTH the refusal ends the exchange (RFC 4954 4), elsewhere nothing changes.

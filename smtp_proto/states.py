@@ -14,7 +14,8 @@ more how the peer will read what comes next, so the connection is given up.
 
 Three things do not fit into the rows, and stand in `after`: a 421 closes from anywhere (RFC 5321 3.8); a code outside
 2xx to 5xx is a refusal after which the connection is closed; and LMTP answers the end of the data once for each
-recipient (RFC 2033 4.2), of which only the last moves the state (the connections count them).
+recipient (RFC 2033 4.2), of which only the last moves the state (the connections count them, where
+`answered_by_recipient` says so).
 """
 
 from __future__ import annotations
@@ -78,6 +79,7 @@ class Rule(Enum):
 
     SAME = "same"  # the state stays
     IDLE = "idle"  # the state between transactions: CONNECTED stays, any other becomes READY
+    FAILED = "failed"  # FAILED, but for a client that nobody has let in: RSET would lead it from there to READY
 
 
 class Row(NamedTuple):
@@ -93,6 +95,8 @@ class Row(NamedTuple):
 _SAME: Final = Rule.SAME
 _BETWEEN: Final = frozenset({State.CONNECTED, State.READY})
 _TRANSACTION: Final = frozenset({State.MAIL, State.RCPT, State.BDAT, State.FAILED})
+_CHUNKS: Final = frozenset({State.RCPT, State.BDAT})
+_OUTSIDE: Final = frozenset({State.GREETING, State.CONNECTED, State.REFUSED})  # before EHLO was accepted
 _ANY: Final = _BETWEEN | _TRANSACTION  # wherever the server waits for a command
 
 #: States in which the octets that follow are no commands.
@@ -122,12 +126,8 @@ TABLE: Final[Mapping[str, Row]] = {
     # The transaction is over, whatever the answer (RFC 5321 4.1.1.4).  RFC 2920 3.1: the next MAIL may follow at once.
     "end of data": Row(frozenset({State.DATA}), False, {2: State.READY, 4: State.READY, 5: State.READY}, Stage.FINAL),
     # RFC 3030 2: a refused chunk fails the message; only RSET, or its own end, leads out.
-    "BDAT": Row(
-        frozenset({State.RCPT, State.BDAT}), False, {2: State.BDAT, 4: State.FAILED, 5: State.FAILED}, Stage.FINAL
-    ),
-    "BDAT LAST": Row(
-        frozenset({State.RCPT, State.BDAT}), False, {2: State.READY, 4: State.FAILED, 5: State.FAILED}, Stage.FINAL
-    ),
+    "BDAT": Row(_CHUNKS, False, {2: State.BDAT, 4: Rule.FAILED, 5: Rule.FAILED}, Stage.FINAL),
+    "BDAT LAST": Row(_CHUNKS, False, {2: State.READY, 4: Rule.FAILED, 5: Rule.FAILED}, Stage.FINAL),
     "RSET": _anywhere(False, Rule.IDLE),
     "NOOP": _anywhere(True),
     "HELP": _anywhere(True),
@@ -162,9 +162,19 @@ def after(row: Row, state: State, code: int) -> State | None:
     following = row.replies.get(code // 100)
     if following is None or following.__class__ is State:
         return following
-    if following is Rule.SAME or state is State.CONNECTED:
+    if following is Rule.SAME:
         return state
-    return State.READY
+    if following is Rule.FAILED:
+        return state if state in _OUTSIDE else State.FAILED
+    return state if state is State.CONNECTED else State.READY
+
+
+def answered_by_recipient(name: str, state: State) -> bool:
+    """True if LMTP answers the command of row `name` in `state` once for each accepted recipient (RFC 2033 4.2).
+
+    That is the end of a message; a BDAT LAST behind a refused chunk, or without a recipient, ends none.
+    """
+    return name == "end of data" or (name == "BDAT LAST" and state in _CHUNKS)
 
 
 def assumed(row: Row, state: State) -> State:

@@ -167,6 +167,16 @@ def test_pipelined_answers_find_their_commands(cut: Cut) -> None:
     assert pair.client.outstanding == ()
 
 
+@pytest.mark.parametrize("state", State)
+def test_the_boundary_is_where_commands_are_read(state: State) -> None:
+    """Interrupted in the middle of a message or a log-in, before a handshake or before the greeting, no end can go on
+    with commands; everywhere else it can."""
+    pair = pair_in(state)
+    commands = state not in (State.GREETING, State.DATA, State.AUTH, State.TLS, State.CLOSED)
+    assert pair.client.at_boundary is commands
+    assert pair.server.at_boundary is commands
+
+
 def test_tickets_count_from_the_greeting() -> None:
     """The greeting has the first ticket, whoever has read it is told so, and each command the next one."""
     pair = Pair()

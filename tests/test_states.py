@@ -18,6 +18,7 @@ from smtp_proto.states import (
     Stage,
     State,
     after,
+    answered_by_recipient,
     assumed,
     changes_mode,
 )
@@ -70,6 +71,14 @@ def test_what_may_be_sent_in_a_session() -> None:
     assert allowed(State.RCPT) - common == {"RCPT", "DATA", "BDAT", "BDAT LAST"}
     assert allowed(State.BDAT) - common == {"BDAT", "BDAT LAST"}
     assert allowed(State.FAILED) - common == set()
+
+
+@pytest.mark.parametrize("state", State)
+def test_what_lmtp_answers_by_recipient(state: State) -> None:
+    """Only the end of a message is answered once for each recipient: a BDAT LAST that ends none has one answer."""
+    assert answered_by_recipient("end of data", state)
+    assert answered_by_recipient("BDAT LAST", state) is (state in (State.RCPT, State.BDAT))
+    assert not any(answered_by_recipient(name, state) for name in TABLE if name not in ("end of data", "BDAT LAST"))
 
 
 @ROWS
@@ -166,6 +175,9 @@ def test_impossible_answers() -> None:
         ("BDAT", State.BDAT, 552, State.FAILED),
         ("BDAT LAST", State.BDAT, 250, State.READY),
         ("BDAT LAST", State.RCPT, 451, State.FAILED),
+        ("BDAT LAST", State.READY, 503, State.FAILED),
+        ("BDAT LAST", State.CONNECTED, 503, State.CONNECTED),
+        ("BDAT", State.REFUSED, 503, State.REFUSED),
         ("RSET", State.FAILED, 250, State.READY),
         ("RSET", State.CONNECTED, 250, State.CONNECTED),
         ("RSET", State.READY, 250, State.READY),

@@ -21,7 +21,6 @@ from typing import Any, Self, TypeVar
 
 from smtp_proto.client import ClientConnection
 from smtp_proto.effects import Flow
-from smtp_proto.states import MODES
 
 from .conversations import Answer, Refused
 from .delivery import MailConversations
@@ -75,8 +74,7 @@ class BlockingSMTP(MailConversations):
         """True if the connection can be used on after `error`: nothing was begun, or all that was is complete."""
         if not touched and not connection.pending_output:
             return True
-        # In a mode what is sent next is no command: half a message or half a log-in leaves no way back.
-        return isinstance(error, Exception) and connection.at_boundary and connection.state not in MODES
+        return isinstance(error, Exception) and connection.at_boundary
 
     # -- the lowest level ---------------------------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ from smtp_proto.outcome import Outcome, Phase
 from smtp_proto.parsing import written_command
 from smtp_proto.replies import Reply
 from smtp_proto.session import ClientSession
-from smtp_proto.states import MODES, Stage, State
+from smtp_proto.states import Stage, State
 from smtp_proto.transcript import Observer, Said, body_said, command_said
 
 from .addresses import CRLF, _addr_only, bCRLF, quoteaddr
@@ -388,7 +388,7 @@ class Conversations:
         """
         try:
             session = self._live() if self._session is not None else None
-            if session is None or (session.connection.at_boundary and session.connection.state not in MODES):
+            if session is None or session.connection.at_boundary:
                 answer: Answer = yield from Call(self.docmd, "QUIT")
                 if answer[0] != 221:
                     raise self._refusal(SMTPResponseException(*answer), typed_reply(answer))
