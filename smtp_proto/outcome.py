@@ -65,6 +65,13 @@ class Outcome:
         self.data: Reply | None = None
         self.final: Reply | None = None
 
+    def end(self, reply: Reply, due: Iterable[RecipientOutcome]) -> None:
+        """The last answer has come; in LMTP it is also for the recipients that are still without one (`due`)."""
+        self.final = reply
+        self.phase = Phase.DONE
+        for recipient in due:
+            recipient.final = reply
+
     @property
     def delivered(self) -> bool:
         """True if the server took the message, for one recipient at least."""

@@ -58,16 +58,7 @@ class ClientSession:
         connection = self.connection
         if connection.waiting:
             return
-        try:
-            octets = yield from Poll()
-        except OSError as error:
-            connection.abort()
-            raise ConnectionLost(f"the connection failed: {error}") from error
-        if octets is not None:
-            if octets:
-                connection.receive_data(octets)
-            else:
-                connection.receive_eof()
+        yield from self.poll()
         event = connection.next_event()  # a reply that nobody asked for raises here
         if isinstance(event, ServiceClosing):
             self._said(event.reply)
@@ -79,8 +70,19 @@ class ClientSession:
         if connection.unread:
             # A part of a reply, come by now or left behind the last one: the rest would be taken for the next answer.
             connection.abort()
-            what = f"{octets[:80]!r}" if octets else "behind the last reply"
-            raise RemoteProtocolError(f"octets that no command asked for: {what}")
+            raise RemoteProtocolError("octets that no command asked for, and no whole reply")
+
+    def poll(self) -> Flow[None]:
+        """Take in what has arrived, without waiting; `ConnectionLost`, and aborted, if the connection has failed."""
+        try:
+            octets = yield from Poll()
+        except OSError as error:
+            self.connection.abort()
+            raise ConnectionLost(f"the connection failed: {error}") from error
+        if octets:
+            self.connection.receive_data(octets)
+        elif octets is not None:
+            self.connection.receive_eof()
 
     def flush(self, stage: Stage = Stage.COMMAND, *, until_heard: bool = False) -> Flow[bool]:
         """Write what the connection has put out; False if the peer has ended or broken the connection meanwhile.

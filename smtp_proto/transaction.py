@@ -9,8 +9,9 @@ sent, and what is left of a refused transaction is RSET.
 With `chunking` the message goes as one BDAT LAST (RFC 3030) after the answers to the envelope, which RFC 3030 2 wants
 collected first; no 354 has to be waited for.
 
-Once MAIL is out there is no way back: an exception, a cancellation included, aborts the connection.  While the message
-goes out the flow listens: a refusal that comes early ends it.
+Once MAIL is out there is no way back: an exception, a cancellation included, aborts the connection.  Before the
+message goes out, and while it does, the flow listens: a refusal that comes early ends it, and an acceptance of what was
+not sent is none.  That part, `MessageWriter`, also serves those who send MAIL, RCPT and DATA themselves.
 """
 
 from __future__ import annotations
@@ -21,11 +22,10 @@ from .body import LineEndEncoder
 from .commands import Bdat, Command, Data, EndOfData, Mail, Rcpt
 from .effects import Flow, Pull
 from .errors import ConnectionLost, InvalidArgument, LocalProtocolError, ProtocolError, RemoteProtocolError
-from .outcome import Outcome, Phase, RecipientOutcome
-from .replies import Reply
+from .outcome import Outcome, Phase
 from .session import ClientSession
 from .states import Stage, State
-from .transcript import body_said, command_said
+from .transcript import Said, body_said, command_said
 
 Message = bytes | Iterable[bytes]
 
@@ -98,6 +98,95 @@ def _refused(outcome: Outcome) -> bool:
     return all(recipient.reply is not None for recipient in outcome.recipients) and not outcome.accepted
 
 
+class MessageWriter:
+    """Writes one message after its 354, or as one chunk, and listens meanwhile; `outcome` says how far it came."""
+
+    def __init__(self, session: ClientSession, outcome: Outcome) -> None:
+        self.session = session
+        self.connection = session.connection
+        self.outcome = outcome
+
+    def lines(self, message: bytes | Iterator[bytes]) -> Flow[bool]:
+        """Write the lines of a message and its end, dots stuffed and line ends normalised; True if it is all out.
+
+        False if the server has refused it before: `outcome.final` has the refusal, and the connection is aborted.
+        `ConnectionLost` if it is lost, `RemoteProtocolError` if the server accepts what it does not have.
+        """
+        if (yield from self.refused()):
+            return False
+        self.outcome.phase = Phase.BODY
+        octets = 0
+        at_hand = isinstance(message, bytes)
+        pieces = _pieces(message) if isinstance(message, bytes) else message
+        while True:
+            # Pieces of a message that is at hand need no effect; an application's stream may want to be awaited.
+            piece = next(pieces, None) if at_hand else (yield from Pull(pieces))
+            if piece is None:
+                break
+            # The piece before this one goes out only now, so that the last one goes with the end of the data.
+            if octets and not (yield from self._written()):
+                return False
+            self.connection.send_body(piece)
+            octets += len(piece)
+        self.connection.send(EndOfData())
+        self._say(body_said(octets))
+        return (yield from self._ended())
+
+    def refused(self) -> Flow[bool]:
+        """True, and all as with a False of `lines`, if the server has said more than its 354 by now, or hung up."""
+        yield from self.session.poll()
+        if self.connection.unread or not self.connection.can_send(EndOfData()):
+            yield from self._heard()
+            return True
+        return False
+
+    def chunk(self, message: bytes) -> Flow[bool]:
+        """Write a message as one BDAT LAST (RFC 3030 2), line ends normalised; the same results as of `lines`."""
+        encoder = LineEndEncoder()
+        encoded = encoder.encode(message) + encoder.finish()
+        command = Bdat(len(encoded), last=True)
+        yield from self.session.look()
+        self.outcome.phase = Phase.BODY
+        self.connection.send(command)
+        self._say(command_said(command))
+        self._say(body_said(len(encoded)))
+        first = True
+        for piece in _pieces(encoded):
+            if not first and not (yield from self._written()):
+                return False
+            first = False
+            self.connection.send_body(piece)
+        return (yield from self._ended())
+
+    def _ended(self) -> Flow[bool]:
+        """Write the last of it: from here on the server may have the message."""
+        self.outcome.phase = Phase.SENT
+        return (yield from self._written())
+
+    def _written(self) -> Flow[bool]:
+        """Write what there is; False if the server has refused the message before all of it was out."""
+        written = yield from self.session.flush(Stage.BODY, until_heard=True)
+        if written and (self.outcome.phase is Phase.SENT or not self.connection.unread):
+            return True
+        yield from self._heard()
+        return False
+
+    def _heard(self) -> Flow[None]:
+        """What the server says before the message is out: a refusal, or nothing more.
+
+        The connection is aborted then: the server may go on reading what it has refused, or may take it for commands.
+        """
+        reply = (yield from self.session.reply()).reply
+        if reply.severity in (2, 3):
+            raise RemoteProtocolError(f"{reply.code} before the message was sent", reply)
+        self.outcome.end(reply, self.outcome.accepted if self.connection.lmtp else [])
+        self.connection.abort()
+
+    def _say(self, said: Said) -> None:
+        if self.session.observe is not None:
+            self.session.observe(said)
+
+
 class _Transaction:
     def __init__(self, session: ClientSession, outcome: Outcome, pipelining: bool) -> None:
         self.session = session
@@ -105,6 +194,7 @@ class _Transaction:
         self.outcome = outcome
         self.pipelining = pipelining
         self.begun = False
+        self._writer = MessageWriter(session, outcome)
         self._unanswered = iter(outcome.recipients)  # answers come in the order of the commands
 
     def run(self, mail: Mail, message: bytes | Iterator[bytes], chunking: bool) -> Flow[None]:
@@ -113,26 +203,31 @@ class _Transaction:
         outcome, connection = self.outcome, self.connection
         ready = bool(outcome.accepted)
         if connection.state is State.DATA:
-            # The server may have hung up behind its 354, or have said more than that.
-            heard = bool(connection.unread) or not connection.can_send(EndOfData())
-            if ready and heard:
-                yield from self._heard()
-            elif ready:
-                yield from self._lines(message)
-            elif connection.accepted or heard:
-                # MAIL was refused and all the rest accepted: what such a server would make of a message, even of an
-                # empty one, nobody knows.  And an answer that is there already is none to the dot.
-                connection.abort()
+            if ready:
+                if (yield from self._writer.lines(message)):
+                    yield from self._final()
             else:
-                # RFC 2920 3.1: the client "MUST send a single dot"; its answer says nothing about any message.
-                connection.send(EndOfData())
-                yield from self.session.flush(Stage.BODY)
-                yield from self.session.reply()
+                yield from self._nothing()
         elif ready and chunking and not connection.closed:
             assert isinstance(message, bytes)
-            yield from self._chunk(message)
+            if (yield from self._writer.chunk(message)):
+                yield from self._final()
         if not outcome.delivered and not connection.closed:
             yield from self._reset()
+
+    def _nothing(self) -> Flow[None]:
+        """End a message that was asked for although there is nobody to send it to."""
+        connection = self.connection
+        yield from self.session.poll()
+        if connection.accepted or connection.unread or not connection.can_send(EndOfData()):
+            # MAIL was refused and all the rest accepted: what such a server would make of a message, even of an empty
+            # one, nobody knows.  And an answer that is there already is none to the dot.
+            connection.abort()
+            return
+        # RFC 2920 3.1: the client "MUST send a single dot"; its answer says nothing about any message.
+        connection.send(EndOfData())
+        yield from self.session.flush(Stage.BODY)
+        yield from self.session.reply()
 
     # -- the envelope -------------------------------------------------------------------------------------------------
 
@@ -177,73 +272,7 @@ class _Transaction:
             outcome.phase = Phase.DATA
             outcome.data = reply
 
-    # -- the message --------------------------------------------------------------------------------------------------
-
-    def _lines(self, message: bytes | Iterator[bytes]) -> Flow[None]:
-        session, connection = self.session, self.connection
-        self.outcome.phase = Phase.BODY
-        octets = 0
-        at_hand = isinstance(message, bytes)
-        pieces = _pieces(message) if isinstance(message, bytes) else message
-        while True:
-            # Pieces of a message that is at hand need no effect; an application's stream may want to be awaited.
-            piece = next(pieces, None) if at_hand else (yield from Pull(pieces))
-            if piece is None:
-                break
-            # The piece before this one goes out only now, so that the last one goes with the end of the data.
-            if octets and not (yield from self._written()):
-                return
-            connection.send_body(piece)
-            octets += len(piece)
-        connection.send(EndOfData())
-        if session.observe is not None:
-            session.observe(body_said(octets))
-        yield from self._finish()
-
-    def _chunk(self, message: bytes) -> Flow[None]:
-        session, connection = self.session, self.connection
-        self.outcome.phase = Phase.BODY
-        encoder = LineEndEncoder()
-        encoded = encoder.encode(message) + encoder.finish()
-        command = Bdat(len(encoded), last=True)
-        yield from session.look()
-        connection.send(command)
-        if session.observe is not None:
-            session.observe(command_said(command))
-            session.observe(body_said(len(encoded)))
-        first = True
-        for piece in _pieces(encoded):
-            if not first and not (yield from self._written()):
-                return
-            first = False
-            connection.send_body(piece)
-        yield from self._finish()
-
-    def _finish(self) -> Flow[None]:
-        """Send what ends the message, and take the answers."""
-        self.outcome.phase = Phase.SENT
-        if (yield from self._written()):
-            yield from self._final()
-
-    def _written(self) -> Flow[bool]:
-        """Write what there is; False if the server has refused the message before all of it was out."""
-        written = yield from self.session.flush(Stage.BODY, until_heard=True)
-        if written and (self.outcome.phase is Phase.SENT or not self.connection.unread):
-            return True
-        yield from self._heard()
-        return False
-
-    def _heard(self) -> Flow[None]:
-        """What the server says before the message is out: a refusal, or nothing more.
-
-        The outcome has the refusal then, and the connection is aborted: the server may go on reading what it has
-        refused, or may take it for commands.
-        """
-        reply = (yield from self.session.reply()).reply
-        if reply.severity in (2, 3):
-            raise RemoteProtocolError(f"{reply.code} before the message was sent", reply)
-        self._done(reply, self.outcome.accepted)
-        self.connection.abort()
+    # -- after the message ---------------------------------------------------------------------------------------------
 
     def _final(self) -> Flow[None]:
         """The answer to the end of the message; in LMTP one for each accepted recipient (RFC 2033 4.2)."""
@@ -255,17 +284,7 @@ class _Transaction:
                 due.pop(0).final = event.reply
             if not self.connection.waiting:
                 break
-        self._done(event.reply, due)
-
-    def _done(self, reply: Reply, due: list[RecipientOutcome]) -> None:
-        self.outcome.final = reply
-        self.outcome.phase = Phase.DONE
-        if self.connection.lmtp:
-            # One answer for each recipient, unless the server ends it all: then it is for all that are left.
-            for recipient in due:
-                recipient.final = reply
-
-    # -- after it -----------------------------------------------------------------------------------------------------
+        self.outcome.end(event.reply, due if self.connection.lmtp else [])
 
     def _reset(self) -> Flow[None]:
         """RSET after a refusal; its own failure never hides that."""

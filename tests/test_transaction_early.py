@@ -36,8 +36,8 @@ class Sending:
     ) -> None:
         envelope = [b"250 m\r\n", b"250 r\r\n", b"250 r\r\n", *([] if way.chunking else [b"354 go\r\n"])]
         self.session: ClientSession = introduced(lmtp=way.lmtp)
-        # Each command is looked for before; so is BDAT, but not the message behind a 354.
-        looks: list[bytes | BaseException | None] = [None] * 4
+        # Before each command there is a look; before BDAT too, and before the message behind a 354.
+        looks: list[bytes | BaseException | None] = [None] * (len(envelope) + 1)
         self.peer = Scripted(
             [*envelope, *receives],
             sends=[*[None] * len(envelope), None, None, third, fourth],
@@ -189,6 +189,28 @@ def test_an_answer_to_the_message_in_one_segment_with_the_354(pipelining: bool, 
     assert MESSAGE not in peer.written
     assert caught.value.outcome is not None
     assert not caught.value.outcome.delivered
+    assert session.connection.closed
+
+
+@pytest.mark.parametrize("pipelining", [False, True])
+@pytest.mark.parametrize("early", [b"250 taken\r\n", b"552 too big\r\n", b"421 bye\r\n", b""])
+def test_what_has_arrived_before_a_small_message(pipelining: bool, early: bytes) -> None:
+    """What comes in a segment of its own behind the 354 is heard before an octet of the message goes out."""
+    session = introduced()
+    envelope = [b"250 m\r\n", b"250 r\r\n", b"354 go\r\n"]
+    looks: list[bytes | BaseException | None] = [None] * (1 if pipelining else 3)
+    peer = Scripted([b"".join(envelope)] if pipelining else envelope, polls=[*looks, early])
+    flow = deliver(session, SENDER, recipients(1), MESSAGE, pipelining=pipelining)
+    if early.startswith((b"4", b"5")):
+        final = peer.run(flow).final
+        assert final is not None
+        assert final.raw == early
+    else:
+        with pytest.raises(ConnectionLost) as caught:
+            peer.run(flow)
+        assert caught.value.outcome is not None
+        assert (caught.value.outcome.phase, caught.value.outcome.may_be_delivered) == (Phase.DATA, False)
+    assert MESSAGE not in peer.written
     assert session.connection.closed
 
 

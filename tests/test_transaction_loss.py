@@ -23,8 +23,9 @@ def expected_phase(way: Way, answered: int, mid_reply: bool) -> Phase | None:
     if answered >= envelope + (2 if way.lmtp else 1):
         return Phase.DONE
     if answered >= envelope:
-        # BDAT is preceded by a look, which finds the end where it stands just behind the answers to the envelope.
-        return Phase.SENT if not way.chunking or mid_reply or answered > envelope else Phase.BODY
+        # A look before the message finds the end where it stands just behind the answers to the envelope: then not an
+        # octet of the message was begun.
+        return Phase.SENT if mid_reply or answered > envelope else Phase.RCPT if way.chunking else Phase.DATA
     return [None, None, Phase.MAIL, Phase.MAIL, Phase.RCPT, Phase.RCPT][answered]
 
 

@@ -7,15 +7,12 @@ from email.message import Message
 from typing import Any
 
 from smtp_proto.body import DataEncoder
-from smtp_proto.commands import EndOfData, Mail, Rcpt
+from smtp_proto.commands import Mail, Rcpt
 from smtp_proto.effects import Call, Flow
-from smtp_proto.errors import InvalidArgument, RemoteProtocolError
+from smtp_proto.errors import ConnectionLost, InvalidArgument
 from smtp_proto.outcome import Outcome
-from smtp_proto.replies import Reply
-from smtp_proto.session import ClientSession
-from smtp_proto.states import Stage, State
-from smtp_proto.transaction import PIECE, deliver
-from smtp_proto.transcript import body_said
+from smtp_proto.states import State
+from smtp_proto.transaction import MessageWriter, deliver
 
 from .addresses import path_of
 from .arguments import clean, message_octets, size_on_the_wire, split_options
@@ -37,48 +34,30 @@ class MailConversations(LoginConversations):
             self._print_debug("data:", answer)
         if answer[0] != 354:
             raise self._refusal(SMTPDataError(*answer), typed_reply(answer))
-        session = self._session
-        refusal: Reply | None = None
+        session, outcome = self._session, Outcome(())
+        # Where `putcmd` is somebody's own, the connection may know nothing of a message.
+        writer = MessageWriter(session, outcome) if session and session.connection.state is State.DATA else None
         with self._translated():
-            if session is not None and session.connection.unread:
-                refusal = yield from self._early_answer(session)
-            elif session is not None and session.connection.state is State.DATA and self._own("send"):
-                if session.observe is not None:
-                    session.observe(body_said(len(octets)))
-                refusal = yield from self._write_message(session, octets)
-            else:
-                encoder = DataEncoder()
-                yield from Call(self.send, encoder.encode(octets) + encoder.finish())
-        if refusal is not None:
+            try:
+                if writer is not None and self._own("send"):
+                    written = yield from writer.lines(octets)
+                else:
+                    written = writer is None or not (yield from writer.refused())
+                    if written:
+                        encoder = DataEncoder()
+                        yield from Call(self.send, encoder.encode(octets) + encoder.finish())
+            except ConnectionLost as error:
+                error.outcome = outcome
+                raise
+        if not written:
+            assert outcome.final is not None
             yield from Call(self.close)
-            return SMTPReply(refusal)
+            return SMTPReply(outcome.final)
         answered: Answer = yield from Call(self.getreply)
         if self.debuglevel > 0:
             self._print_debug("data:", answered)
         self._delivered = self._delivered or 200 <= answered[0] <= 299
         return answered
-
-    def _write_message(self, session: ClientSession, octets: bytes) -> Flow[Reply | None]:
-        """Write the lines of a message and its end; returns the refusal if one came before all was out."""
-        connection = session.connection
-        for start in range(0, len(octets), PIECE):
-            # The piece before this one goes out only now, so that the last one goes with the end of the data.
-            if start and (not (yield from session.flush(Stage.BODY, until_heard=True)) or connection.unread):
-                break
-            connection.send_body(octets[start : start + PIECE])
-        else:
-            connection.send(EndOfData())
-            if (yield from session.flush(Stage.BODY, until_heard=True)):
-                return None
-        return (yield from self._early_answer(session))
-
-    @staticmethod
-    def _early_answer(session: ClientSession) -> Flow[Reply]:
-        """What came before the message was out: a refusal, or nothing that it could be an answer to."""
-        reply = (yield from session.reply()).reply
-        if reply.severity in (2, 3):
-            raise RemoteProtocolError(f"{reply.code} before the message was sent", reply)
-        return reply
 
     def _sendmail(
         self,
