@@ -279,6 +279,24 @@ def test_what_is_unread() -> None:
     ]
 
 
+def test_whole_replies_behind_one_that_was_cut() -> None:
+    """A reply whose beginning came earlier is followed by those of its segment, in order, down to a cut one again."""
+    reader = ReplyReader()
+    reader.feed(b"250-a\r\n25")
+    assert reader.next_reply() is None
+    reader.feed(b"0 b\r\n251 c\r\n252-d\r\n252 e\r\n253-f\r\n")
+    assert [reader.next_reply() for _ in range(3)] == [
+        Reply(250, [b"a", b"b"]),
+        Reply(251, [b"c"]),
+        Reply(252, [b"d", b"e"]),
+    ]
+    assert reader.next_reply() is None
+    assert reader.unread == len(b"253-f\r\n")
+    reader.feed(b"253 g\r\n")
+    assert reader.next_reply() == Reply(253, [b"f", b"g"])
+    assert reader.quiet
+
+
 def test_clearing_forgets_half_a_reply() -> None:
     """After `clear` the reader begins anew, with no code that the next reply would have to agree with."""
     reader = ReplyReader()

@@ -82,6 +82,13 @@ def test_text() -> None:
     assert str(Reply(7, "x")) == "007 x"
 
 
+def test_no_other_attributes() -> None:
+    """What a reply does not have is an `AttributeError`, received or built."""
+    for reply in (received(b"250 ok\r\n"), Reply(250)):
+        with pytest.raises(AttributeError, match="a reply has no 'line'"):
+            reply.line  # type: ignore[attr-defined]  # noqa: B018  # that is the test
+
+
 def test_equal_replies() -> None:
     """Code and lines make a reply; how it came is no part of it."""
     reply = received(b"250 ok\n")
