@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import Enum
 
-from .commands import Rcpt
+from .grammar import EnhancedStatus
+from .queue_ids import queue_id
 from .replies import Reply
 
 
@@ -21,13 +22,17 @@ class Phase(Enum):
 
 
 class RecipientOutcome:
-    """One recipient: `reply`, the answer to its RCPT (None if there was none), and in LMTP `final`, the answer for it
-    to the end of the message."""
+    """What became of the message for one recipient.
 
-    __slots__ = ("command", "final", "reply")
+    `address`: the recipient as the caller gave it.  `reply`: the answer to its RCPT, None if there was none.  `final`:
+    in LMTP, the answer for it to the end of the message (in SMTP one answer stands for all: `Outcome.final`).
+    """
 
-    def __init__(self, command: Rcpt) -> None:
-        self.command = command
+    __slots__ = ("address", "final", "outcome", "reply")
+
+    def __init__(self, address: str, outcome: Outcome) -> None:
+        self.address = address
+        self.outcome = outcome
         self.reply: Reply | None = None
         self.final: Reply | None = None
 
@@ -44,24 +49,70 @@ class RecipientOutcome:
                 return reply
         return None
 
+    @property
+    def answer(self) -> Reply | None:
+        """The reply that decided: what refused this recipient, or all of them, else the one that took the message.
+
+        None where the connection was lost before it, and for a recipient of whom the server was never asked.
+        """
+        own = self.refusal or self.final or self.outcome.refused_before
+        if own is not None or not self.accepted:
+            return own
+        # One answer for all: SMTP.  In LMTP each recipient has one of its own when all is done, and until then none.
+        return self.outcome.final if self.outcome.phase is Phase.DONE else None
+
+    @property
+    def delivered(self) -> bool:
+        """True if the server took the message for this recipient."""
+        answer = self.answer
+        return answer is not None and answer.accepted
+
+    @property
+    def enhanced(self) -> EnhancedStatus | None:
+        """The enhanced status code (RFC 3463) of `answer`."""
+        answer = self.answer
+        return answer.enhanced if answer is not None else None
+
+    @property
+    def temporary(self) -> bool:
+        """True if the server refused for now (4xx): the same may succeed later (RFC 5321 4.2.1)."""
+        answer = self.answer
+        return answer is not None and answer.temporary
+
+    @property
+    def permanent(self) -> bool:
+        """True if the server refused for good; trying again unchanged is of no use."""
+        answer = self.answer
+        return answer is not None and not answer.accepted and not answer.temporary
+
+    @property
+    def queue_id(self) -> str | None:
+        """The queue id in `answer`, see `Outcome.queue_id`; LMTP has one for each recipient."""
+        answer = self.answer
+        return queue_id(answer) if answer is not None else None
+
+    def __str__(self) -> str:
+        return f"{self.address}: {self.answer if self.answer is not None else 'no answer'}"
+
     def __repr__(self) -> str:
-        return f"RecipientOutcome({self.command.path!r}, reply={self.reply}, final={self.final})"
+        return f"RecipientOutcome({self.address!r}, reply={self.reply}, final={self.final})"
 
 
 class Outcome:
-    """The outcome of a mail transaction.
+    """The outcome of a mail transaction.  ``str()`` of it is for people.
 
-    `mail`, `data`, `final`: the replies to MAIL, to DATA and to the end of the message (SMTP: one for all; LMTP: the
-    last one; each recipient's stands with it), None where there was none.  `recipients`: one entry for each RCPT, in
-    order.  `phase`: how far it came.
+    `sender`: as the caller gave it.  `mail`, `data`, `final`: the replies to MAIL, to DATA and to the end of the
+    message (SMTP: one for all; LMTP: the last one; each recipient's stands with it), None where there was none; the
+    octets of each are its `raw`.  `recipients`: one entry for each RCPT, in order.  `phase`: how far it came.
     """
 
-    __slots__ = ("data", "final", "mail", "phase", "recipients")
+    __slots__ = ("data", "final", "mail", "phase", "recipients", "sender")
 
-    def __init__(self, recipients: Iterable[Rcpt]) -> None:
+    def __init__(self, recipients: Iterable[str] = (), sender: str = "") -> None:
         self.phase = Phase.MAIL
+        self.sender = sender
         self.mail: Reply | None = None
-        self.recipients = [RecipientOutcome(command) for command in recipients]
+        self.recipients = [RecipientOutcome(address, self) for address in recipients]
         self.data: Reply | None = None
         self.final: Reply | None = None
 
@@ -87,18 +138,47 @@ class Outcome:
 
     @property
     def accepted(self) -> list[RecipientOutcome]:
-        """The recipients whose RCPT was accepted."""
+        """The recipients whose RCPT was accepted; whether they get the message is decided at its end."""
         return [recipient for recipient in self.recipients if recipient.accepted]
+
+    @property
+    def refused(self) -> list[RecipientOutcome]:
+        """The recipients that the server refused the message for, at MAIL, RCPT, DATA or the end."""
+        return [recipient for recipient in self.recipients if recipient.temporary or recipient.permanent]
+
+    @property
+    def refused_before(self) -> Reply | None:
+        """The refusal of MAIL or DATA, if one of them was refused."""
+        if self.mail is not None and not self.mail.accepted:
+            return self.mail
+        return self.data if self.data is not None and self.data.severity != 3 else None
 
     @property
     def refusal(self) -> Reply | None:
         """The reply that ended the transaction for all recipients, if one did; not that of a single recipient."""
-        if self.mail is not None and not self.mail.accepted:
-            return self.mail
-        if self.data is not None and self.data.severity != 3:
-            return self.data
+        before = self.refused_before
+        if before is not None:
+            return before
         # In LMTP the last answer is one of several; it stands for all only if none of them took the message.
         return self.final if self.phase is Phase.DONE and not self.delivered else None
+
+    @property
+    def queue_id(self) -> str | None:
+        """The name under which the server has queued the message, from the text of its answer; None where it says
+        none that is recognised (see `smtp_proto.queue_ids`)."""
+        return queue_id(self.final) if self.final is not None else None
+
+    def __str__(self) -> str:
+        taken = sum(recipient.delivered for recipient in self.recipients)
+        if self.delivered:
+            said = f"delivered to {taken} of {len(self.recipients)} recipients"
+        elif self.may_be_delivered:
+            said = "sent, but the answer is missing: it may have been delivered"
+        else:
+            said = f"not delivered (it came to {self.phase.name})"
+        if self.queue_id is not None:
+            said += f", queued as {self.queue_id}"
+        return "\n".join([f"from {self.sender or '<>'}: {said}", *(f"  to {each}" for each in self.recipients)])
 
     def __repr__(self) -> str:
         return (

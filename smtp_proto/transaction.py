@@ -41,12 +41,14 @@ def deliver(
     *,
     pipelining: bool = False,
     chunking: bool = False,
+    outcome: Outcome | None = None,
 ) -> Flow[Outcome]:
     """Send one message to its recipients (RFC 5321 3.3); returns the `Outcome`, refusals included.
 
     `message`: octets with any line ends, or an iterable of chunks of them, which is pulled as they go out.
     `pipelining` and `chunking` say what the server offers and the caller wants; `chunking` needs the whole message for
-    its size.
+    its size.  `outcome`, with an entry for each recipient, is filled in where it is given: for who has other names for
+    them than their paths, or wants to see how far it came when it was interrupted.
 
     `ConnectionLost` with `outcome` if the connection ends before the last answer; `InvalidArgument`, with nothing sent,
     for a message with a NUL (in a stream the transaction is cut off and the connection aborted).  Refusals are followed
@@ -59,10 +61,11 @@ def deliver(
         for command in (mail, *recipients):
             if not command.line.isascii():
                 raise LocalProtocolError(f"{command.path!r} is not ASCII and needs SMTPUTF8 (RFC 6531 3.4)")
-    outcome = Outcome(recipients)
+    if outcome is None:
+        outcome = Outcome([command.path for command in recipients], mail.path)
     transaction = _Transaction(session, outcome, pipelining)
     try:
-        yield from transaction.run(mail, body, chunking)
+        yield from transaction.run(mail, recipients, body, chunking)
     except (ConnectionLost, RemoteProtocolError) as error:
         session.connection.abort()
         # Behind a refusal of everything nothing is left to lose: it stands, as it does when RSET fails.
@@ -197,9 +200,11 @@ class _Transaction:
         self._writer = MessageWriter(session, outcome)
         self._unanswered = iter(outcome.recipients)  # answers come in the order of the commands
 
-    def run(self, mail: Mail, message: bytes | Iterator[bytes], chunking: bool) -> Flow[None]:
+    def run(
+        self, mail: Mail, recipients: Sequence[Rcpt], message: bytes | Iterator[bytes], chunking: bool
+    ) -> Flow[None]:
         chunking = chunking and isinstance(message, bytes)
-        yield from self._envelope(mail, with_data=not chunking)
+        yield from self._envelope([mail, *recipients, *([] if chunking or not recipients else [Data()])])
         outcome, connection = self.outcome, self.connection
         ready = bool(outcome.accepted)
         if connection.state is State.DATA:
@@ -231,12 +236,9 @@ class _Transaction:
 
     # -- the envelope -------------------------------------------------------------------------------------------------
 
-    def _envelope(self, mail: Mail, with_data: bool) -> Flow[None]:
-        session, connection, outcome = self.session, self.connection, self.outcome
-        envelope: list[Command] = [mail, *(recipient.command for recipient in outcome.recipients)]
-        if with_data and outcome.recipients:
-            envelope.append(Data())
-        for command in envelope:
+    def _envelope(self, commands: Iterable[Command]) -> Flow[None]:
+        session, connection = self.session, self.connection
+        for command in commands:
             if not self.pipelining and self._pointless(command):
                 return
             yield from session.look()

@@ -33,6 +33,7 @@ FLOORS = [
     {"body"},
     {"client", "server"},
     {"sasl"},
+    {"queue_ids"},
     {"outcome"},
     {"transcript"},
     {"effects"},

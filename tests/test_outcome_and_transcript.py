@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from base64 import b64encode
 from itertools import count
 
@@ -9,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smtp_proto.commands import Auth, AuthResponse, Bdat, Command, Data, EndOfData, Mail, Noop, Raw, Rcpt
+from smtp_proto.commands import Auth, AuthResponse, Bdat, Command, Data, EndOfData, Mail, Noop, Raw
 from smtp_proto.effects import Connect, Flow, Poll, Receive
-from smtp_proto.outcome import Outcome, Phase, RecipientOutcome
+from smtp_proto.outcome import Outcome, Phase
 from smtp_proto.replies import Reply
 from smtp_proto.states import Stage
 from smtp_proto.transcript import (
@@ -41,7 +43,7 @@ def outcome_of(
     final: Reply | None = None,
     phase: Phase = Phase.DONE,
 ) -> Outcome:
-    outcome = Outcome([Rcpt(f"r{n}@mx.test") for n in range(len(recipients))])
+    outcome = Outcome([f"r{n}@mx.test" for n in range(len(recipients))])
     outcome.mail, outcome.data, outcome.final, outcome.phase = mail, data, final, phase
     for recipient, (reply, answer) in zip(outcome.recipients, recipients, strict=True):
         recipient.reply, recipient.final = reply, answer
@@ -50,7 +52,7 @@ def outcome_of(
 
 def test_a_new_outcome_says_nothing() -> None:
     """Before anything was answered nothing was accepted, refused, delivered, or in doubt."""
-    outcome = Outcome([Rcpt("a@mx.test")])
+    outcome = Outcome(["a@mx.test"])
     assert (outcome.phase, outcome.delivered, outcome.may_be_delivered) == (Phase.MAIL, False, False)
     assert (outcome.accepted, outcome.refusal) == ([], None)
     assert (outcome.recipients[0].accepted, outcome.recipients[0].refusal) == (False, None)
@@ -114,7 +116,78 @@ def test_outcomes_are_shown() -> None:
         "Outcome(phase=RCPT, mail=250 ok, recipients=[RecipientOutcome('r0@mx.test', reply=550 no, final=None)], "
         "data=None, final=None)"
     )
-    assert repr(RecipientOutcome(Rcpt("a@mx.test"))) == "RecipientOutcome('a@mx.test', reply=None, final=None)"
+    assert repr(Outcome(["a@mx.test"]).recipients[0]) == "RecipientOutcome('a@mx.test', reply=None, final=None)"
+
+
+LATER = Reply(451, "4.3.0 later")
+QUEUED = Reply(250, "2.0.0 Ok: queued as 9F3A21C0DE")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "answers"),
+    [
+        (outcome_of(LATER, [(None, None), (None, None)], phase=Phase.MAIL), [LATER, LATER]),
+        (outcome_of(OK, [(NO, None), (LATER, None)], phase=Phase.RCPT), [NO, LATER]),
+        (outcome_of(OK, [(OK, None), (NO, None)], data=LATER, phase=Phase.DATA), [LATER, NO]),
+        (outcome_of(OK, [(OK, None), (NO, None)], data=GO, final=QUEUED), [QUEUED, NO]),
+        (outcome_of(OK, [(OK, None), (NO, None)], data=GO, final=LATER), [LATER, NO]),
+        (outcome_of(OK, [(OK, None), (NO, None)], data=GO, phase=Phase.SENT), [None, NO]),
+        (outcome_of(OK, [(OK, QUEUED), (NO, None), (OK, LATER)], data=GO, final=LATER), [QUEUED, NO, LATER]),
+        # LMTP, lost after the first answer: it says nothing of the others.
+        (outcome_of(OK, [(OK, QUEUED), (OK, None)], data=GO, final=QUEUED, phase=Phase.SENT), [QUEUED, None]),
+        # A 421 to the first recipient: the server was never asked about the second.
+        (outcome_of(OK, [(LATER, None), (None, None)], phase=Phase.RCPT), [LATER, None]),
+    ],
+    ids=repr,
+)
+def test_the_answer_for_each_recipient(outcome: Outcome, answers: list[Reply | None]) -> None:
+    """What decided about a recipient is its own refusal, else that of all, else what took the message; or nothing."""
+    assert [recipient.answer for recipient in outcome.recipients] == answers
+    assert [recipient.delivered for recipient in outcome.recipients] == [answer == QUEUED for answer in answers]
+    assert [recipient.temporary for recipient in outcome.recipients] == [answer == LATER for answer in answers]
+    assert [recipient.permanent for recipient in outcome.recipients] == [answer == NO for answer in answers]
+    assert [recipient.queue_id for recipient in outcome.recipients] == [
+        "9F3A21C0DE" if answer == QUEUED else None for answer in answers
+    ]
+    assert [recipient.enhanced for recipient in outcome.recipients] == [
+        answer.enhanced if answer is not None else None for answer in answers
+    ]
+    assert outcome.refused == [each for each in outcome.recipients if each.answer in (LATER, NO)]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "said"),
+    [
+        (
+            outcome_of(OK, [(OK, None), (NO, None)], data=GO, final=QUEUED),
+            (
+                "from <>: delivered to 1 of 2 recipients, queued as 9F3A21C0DE\n"
+                "  to r0@mx.test: 250 2.0.0 Ok: queued as 9F3A21C0DE\n"
+                "  to r1@mx.test: 550 no"
+            ),
+        ),
+        (
+            outcome_of(OK, [(OK, None)], data=GO, phase=Phase.SENT),
+            "from <>: sent, but the answer is missing: it may have been delivered\n  to r0@mx.test: no answer",
+        ),
+        (
+            outcome_of(OK, [(NO, None)], phase=Phase.RCPT),
+            "from <>: not delivered (it came to RCPT)\n  to r0@mx.test: 550 no",
+        ),
+    ],
+)
+def test_outcomes_can_be_read(outcome: Outcome, said: str) -> None:
+    """``str()`` of an outcome says in a line what became of the message, and in one more for each recipient why."""
+    assert str(outcome) == said
+    assert outcome.queue_id == ("9F3A21C0DE" if outcome.final == QUEUED else None)
+
+
+def test_outcomes_can_be_kept() -> None:
+    """An outcome can be pickled, as the exceptions that carry it can, and copied."""
+    outcome = outcome_of(OK, [(OK, None), (NO, None)], data=GO, final=QUEUED)
+    for again in (pickle.loads(pickle.dumps(outcome)), copy.deepcopy(outcome)):  # noqa: S301  # made in this line
+        assert repr(again) == repr(outcome)
+        assert [recipient.answer for recipient in again.recipients] == [QUEUED, NO]
 
 
 # -- what was said ----------------------------------------------------------------------------------------------------

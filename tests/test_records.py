@@ -124,7 +124,7 @@ def test_repr() -> None:
 
 
 def error_with_outcome() -> ConnectionLost:
-    outcome = Outcome([Rcpt("a@b")])
+    outcome = Outcome(["a@b"])
     outcome.phase = Phase.SENT
     return ConnectionLost("lost", Reply(421, "bye"), outcome)
 

@@ -21,6 +21,7 @@ from typing import Any, Self, TypeVar
 
 from smtp_proto.client import ClientConnection
 from smtp_proto.effects import Flow
+from smtp_proto.outcome import Outcome
 
 from .conversations import Answer, Refused
 from .delivery import MailConversations
@@ -226,6 +227,24 @@ class BlockingSMTP(MailConversations):
     def quit(self) -> Answer:
         """QUIT (RFC 5321 4.1.1.10), and close."""
         return self._run(self._quit())
+
+    def deliver(
+        self,
+        msg: bytes | str | Message[Any, Any],
+        from_addr: str | None = None,
+        to_addrs: str | Sequence[str] | None = None,
+        mail_options: Sequence[str] = (),
+        rcpt_options: Sequence[str] = (),
+    ) -> Outcome:
+        """Send one message like `sendmail` or `send_message`, and return all that the server said of it.
+
+        Refusals are in the `Outcome`, never raised: for each recipient its replies, and whether a refusal is temporary;
+        the reply to the message, and the queue id in it; how far it came.  For an `email.message.Message` the addresses
+        may be left out, as in `send_message`.  Raises the rest of what those two raise: `SMTPServerDisconnected`, whose
+        `outcome` and `may_be_delivered` say what is known, `SMTPHeloError`, and, with nothing sent,
+        `SMTPNotSupportedError`, `UnicodeEncodeError` and `ValueError`.
+        """
+        return self._run(self._deliver(msg, from_addr, to_addrs, mail_options, rcpt_options))
 
     def close(self) -> None:
         """Close the connection at once, saying nothing; never fails, and never waits for another call."""

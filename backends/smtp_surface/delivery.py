@@ -1,7 +1,12 @@
-"""Sending mail: the flows of `data`, `sendmail` and `send_message`."""
+"""Sending mail: the flows of `data`, `sendmail`, `send_message` and `deliver`.
+
+All three that send whole messages run `_transaction`, which returns an `Outcome`: `deliver` gives it to its caller, and
+`sendmail` makes of it what `smtplib` would return or raise (`smtp_surface.refusals`).
+"""
 
 from __future__ import annotations
 
+import smtplib
 from collections.abc import Sequence
 from email.message import Message
 from typing import Any
@@ -10,20 +15,22 @@ from smtp_proto.body import DataEncoder
 from smtp_proto.commands import Mail, Rcpt
 from smtp_proto.effects import Call, Flow
 from smtp_proto.errors import ConnectionLost, InvalidArgument
-from smtp_proto.outcome import Outcome
+from smtp_proto.outcome import Outcome, Phase
+from smtp_proto.replies import Reply
 from smtp_proto.states import State
 from smtp_proto.transaction import MessageWriter, deliver
 
 from .addresses import path_of
 from .arguments import clean, message_octets, size_on_the_wire, split_options
 from .conversations import Answer, Refused
-from .exceptions import SMTPDataError, SMTPRecipientsRefused, SMTPSenderRefused
+from .exceptions import SMTPDataError
 from .login import LoginConversations
+from .refusals import refusal_error, refusals
 from .replies import SMTPReply, typed_reply
 
 
 class MailConversations(LoginConversations):
-    """`data`, `sendmail` and `send_message`."""
+    """`data`, `sendmail`, `send_message` and `deliver`."""
 
     def _data(self, msg: bytes | str) -> Flow[Answer]:
         octets = message_octets(msg)
@@ -68,6 +75,37 @@ class MailConversations(LoginConversations):
         rcpt_options: Sequence[str] = (),
     ) -> Flow[Refused]:
         octets = message_octets(msg)
+        outcome = yield from self._transaction(from_addr, to_addrs, octets, mail_options, rcpt_options)
+        error = refusal_error(outcome)
+        if error is not None:
+            raise error
+        return {recipient.address: SMTPReply(refusal) for recipient, refusal in refusals(outcome)}
+
+    def _deliver(
+        self,
+        msg: bytes | str | Message[Any, Any],
+        from_addr: str | None = None,
+        to_addrs: str | Sequence[str] | None = None,
+        mail_options: Sequence[str] = (),
+        rcpt_options: Sequence[str] = (),
+    ) -> Flow[Outcome]:
+        if isinstance(msg, Message):
+            arguments = yield from self._prepared(msg, from_addr, to_addrs, mail_options)
+            return (yield from self._transaction(*arguments, rcpt_options))
+        octets = message_octets(msg)
+        if from_addr is None or to_addrs is None:
+            raise TypeError("from_addr and to_addrs are needed where msg is no email.message.Message")
+        return (yield from self._transaction(from_addr, to_addrs, octets, mail_options, rcpt_options))
+
+    def _transaction(
+        self,
+        from_addr: str,
+        to_addrs: str | Sequence[str],
+        octets: bytes,
+        mail_options: Sequence[str],
+        rcpt_options: Sequence[str],
+    ) -> Flow[Outcome]:
+        """One message to its recipients, in one go or step by step; what the server refuses is in the outcome."""
         rcpt_options = tuple(rcpt_options or ())
         yield from Call(self.ehlo_or_helo_if_needed)
         options: list[str] = []
@@ -75,22 +113,32 @@ class MailConversations(LoginConversations):
             if self.has_extn("size"):
                 options.append(f"size={size_on_the_wire(octets)}")
             options.extend(mail_options)
-        recipients = [to_addrs] if isinstance(to_addrs, str) else list(to_addrs)
+        outcome = Outcome([to_addrs] if isinstance(to_addrs, str) else to_addrs, from_addr)
         if self._own("mail", "rcpt", "data", "docmd", "putcmd", "getreply", "send", "rset", "_rset"):
-            return (yield from self._deliver(from_addr, recipients, octets, options, rcpt_options))
-        return (yield from self._step_by_step(from_addr, recipients, octets, options, rcpt_options))
+            yield from self._in_one_go(outcome, octets, options, rcpt_options)
+        else:
+            try:
+                yield from self._step_by_step(outcome, octets, options, rcpt_options)
+            except smtplib.SMTPServerDisconnected as error:
+                lost = getattr(error, "outcome", None)  # of the one step that it came from
+                if lost is not None:
+                    outcome.phase = lost.phase
+                error.outcome = outcome  # type: ignore[attr-defined]  # ours have it, and an override's own may
+                raise
+        self._delivered = self._delivered or outcome.delivered
+        return outcome
 
-    def _deliver(
-        self, from_addr: str, to_addrs: list[str], octets: bytes, options: list[str], rcpt_options: Sequence[str]
-    ) -> Flow[Refused]:
+    def _in_one_go(
+        self, outcome: Outcome, octets: bytes, options: list[str], rcpt_options: Sequence[str]
+    ) -> Flow[None]:
         """The short way: one transaction of the core."""
         self.command_encoding = "ascii"
         if any(option.lower() == "smtputf8" for option in options):
             if not self.has_extn("smtputf8"):
                 raise self._lacking("SMTPUTF8 not supported by server")
             self.command_encoding = "utf-8"
-        sender = path_of(clean("reverse-path", from_addr))
-        paths = [path_of(clean("forward-path", address)) for address in to_addrs]
+        sender = path_of(clean("reverse-path", outcome.sender))
+        paths = [path_of(clean("forward-path", recipient.address)) for recipient in outcome.recipients]
         for text in (sender, *paths, *options, *(rcpt_options if self.does_esmtp else ())):
             text.encode(self.command_encoding)  # UnicodeEncodeError before anything is sent
         self._nothing_due()
@@ -98,77 +146,54 @@ class MailConversations(LoginConversations):
         mail = Mail(sender, split_options(options))
         parameters = split_options(rcpt_options) if self.does_esmtp else ()
         recipients = [Rcpt(path, parameters) for path in paths]
+        pipelining = self.pipelining and self.has_extn("pipelining")
         with self._translated():
-            outcome = yield from deliver(
-                session, mail, recipients, octets, pipelining=self.pipelining and self.has_extn("pipelining")
-            )
+            yield from deliver(session, mail, recipients, octets, pipelining=pipelining, outcome=outcome)
         if not outcome.delivered:
             self.command_encoding = "ascii"  # the transaction is over, by the RSET behind its refusal
         if session.connection.closed:
             yield from Call(self.close)
-        return self._result(outcome, from_addr, to_addrs)
-
-    def _result(self, outcome: Outcome, from_addr: str, to_addrs: list[str]) -> Refused:
-        """An outcome as what `sendmail` returns or raises."""
-        assert outcome.mail is not None
-        if not outcome.mail.accepted:
-            raise self._refusal(SMTPSenderRefused(*SMTPReply(outcome.mail), from_addr), outcome.mail, outcome)
-        refused: Refused = {}
-        for address, recipient in zip(to_addrs, outcome.recipients, strict=True):
-            if recipient.refusal is not None:
-                refused[address] = SMTPReply(recipient.refusal)
-        last = next((each.refusal for each in reversed(outcome.recipients) if each.refusal is not None), None)
-        if not outcome.accepted or (outcome.data is None and outcome.final is None):
-            raise self._refusal(SMTPRecipientsRefused(refused), last, outcome)
-        refusal = outcome.refusal
-        if refusal is not None:
-            raise self._refusal(SMTPDataError(*SMTPReply(refusal)), refusal, outcome)
-        self._delivered = True
-        return refused
 
     def _step_by_step(
-        self, from_addr: str, to_addrs: list[str], octets: bytes, options: list[str], rcpt_options: Sequence[str]
-    ) -> Flow[Refused]:
-        """The long way: every step a method that somebody has made their own."""
-        answer: Answer = yield from Call(self.mail, from_addr, options)
-        if answer[0] // 100 != 2:
-            yield from self._after_refusal(answer[0])
-            raise self._refusal(SMTPSenderRefused(*answer, from_addr), typed_reply(answer))
-        refused: Refused = {}
-        accepted: list[str] = []
-        for address in to_addrs:
-            answer = yield from Call(self.rcpt, address, rcpt_options)
-            if answer[0] // 100 == 2:
-                accepted.append(address)
-            else:
-                refused[address] = answer
-            if answer[0] == 421:
+        self, outcome: Outcome, octets: bytes, options: list[str], rcpt_options: Sequence[str]
+    ) -> Flow[None]:
+        """The long way: every step a method that somebody has made their own, and what they return is what counts."""
+        answer: Answer = yield from Call(self.mail, outcome.sender, options)
+        outcome.mail = typed_reply(answer)
+        if not outcome.mail.accepted:
+            yield from self._after_refusal(outcome.mail)
+            return
+        for recipient in outcome.recipients:
+            answer = yield from Call(self.rcpt, recipient.address, rcpt_options)
+            recipient.reply = typed_reply(answer)
+            outcome.phase = Phase.RCPT
+            if recipient.reply.code == 421:
                 yield from Call(self.close)
-                raise self._refusal(SMTPRecipientsRefused(refused), typed_reply(answer))
+                return
+        accepted = outcome.accepted
         if not accepted:
             yield from Call(self._rset)
-            raise self._refusal(SMTPRecipientsRefused(refused), typed_reply(answer))
+            return
         try:
             answer = yield from Call(self.data, octets)
-        except SMTPDataError as error:
-            yield from self._after_refusal(error.smtp_code)
-            raise
-        answers = [answer]
+        except smtplib.SMTPDataError as error:
+            outcome.phase = Phase.DATA
+            outcome.data = typed_reply((error.smtp_code, error.smtp_error))
+            yield from self._after_refusal(outcome.data)
+            return
+        final = typed_reply(answer)
         session = self._session
         while session is not None and session.connection.waiting:
+            accepted.pop(0).final = final
             answer = yield from Call(self.getreply)  # LMTP: one for each recipient that was accepted
-            answers.append(answer)
-        if all(each[0] // 100 != 2 for each in answers):
-            yield from self._after_refusal(answer[0])
-            raise self._refusal(SMTPDataError(*answer), typed_reply(answer))
-        if len(answers) > 1:
-            answers += [answer] * (len(accepted) - len(answers))  # a 421 is the last, and speaks for the others too
-            refused.update({to: each for to, each in zip(accepted, answers, strict=True) if each[0] // 100 != 2})
-        self._delivered = True
-        return refused
+            final = typed_reply(answer)
+        # Where there were several, the last speaks for those that are left: for one, or after a 421 for all.
+        outcome.end(final, accepted if len(accepted) < len(outcome.accepted) else [])
+        if not outcome.delivered:
+            yield from self._after_refusal(final)
 
-    def _after_refusal(self, code: int) -> Flow[None]:
-        yield from Call(self.close if code == 421 else self._rset)
+    def _after_refusal(self, reply: Reply) -> Flow[None]:
+        yield from Call(self.close if reply.code == 421 else self._rset)
 
     def _send_message(
         self,
@@ -178,6 +203,18 @@ class MailConversations(LoginConversations):
         mail_options: Sequence[str] = (),
         rcpt_options: Sequence[str] = (),
     ) -> Flow[Refused]:
+        arguments = yield from self._prepared(msg, from_addr, to_addrs, mail_options)
+        refused: Refused = yield from Call(self.sendmail, *arguments, rcpt_options)
+        return refused
+
+    def _prepared(
+        self,
+        msg: Message[Any, Any],
+        from_addr: str | None,
+        to_addrs: str | Sequence[str] | None,
+        mail_options: Sequence[str],
+    ) -> Flow[tuple[str, str | Sequence[str], bytes, Sequence[str]]]:
+        """The first four arguments of `sendmail` for an email message: sender, recipients, octets and options."""
         from smtp_proto.message import flatten, forward_paths, resent_prefix, reverse_path
 
         yield from Call(self.ehlo_or_helo_if_needed)
@@ -192,6 +229,4 @@ class MailConversations(LoginConversations):
                     "does not advertise the required SMTPUTF8 capability"
                 )
             mail_options = (*mail_options, "SMTPUTF8", "BODY=8BITMIME")
-        octets = flatten(msg, utf8=utf8)
-        refused: Refused = yield from Call(self.sendmail, sender, recipients, octets, mail_options, rcpt_options)
-        return refused
+        return sender, recipients, flatten(msg, utf8=utf8), mail_options
