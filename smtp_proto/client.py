@@ -147,13 +147,17 @@ class ClientConnection:
         `LocalProtocolError`, with nothing changed, if the command may not be sent now; on a poisoned connection the
         `RemoteProtocolError` that poisoned it.
         """
-        self._check()
+        if self._error is not None:
+            raise self._error
         name = command.row
         row = TABLE[name]
-        problem = self._refuse(command, name, row)
+        before = self._sent or self.sent_state
+        problem = self._refuse(command, row, before)
         if problem is not None:
             raise LocalProtocolError(f"{name} cannot be sent now: {problem}")
-        sent = assumed(row, self.sent_state)
+        sent = row.success
+        if sent.__class__ is not State:
+            sent = assumed(row, before)
         if name == "end of data":
             assert self._encoder is not None
             self._out.append(self._encoder.finish())
@@ -172,29 +176,33 @@ class ClientConnection:
 
     def can_send(self, command: Command) -> bool:
         """True if `send(command)` would go through now."""
-        return self._refuse(command, command.row, TABLE[command.row]) is None
+        return self._refuse(command, TABLE[command.row], self.sent_state) is None
 
-    def _refuse(self, command: Command, name: str, row: Row) -> str | None:
-        """Why this command may not be sent now, or None."""
-        sent = self.sent_state
-        if self.closed or self._eof:
+    def _refuse(self, command: Command, row: Row, sent: State) -> str | None:
+        """Why this command may not be sent now, in the sent state `sent`, or None."""
+        if self._state is State.CLOSED or self._eof or self._error is not None:
             return "the connection is closed"
         if self._chunk_left:
             return f"{self._chunk_left} octets of the BDAT before it are still due"
+        strict = self.strict
         if self._queue:
             last = self._queue[-1].row
             # Without strictness only what may change the meaning of the octets that follow must be waited for.
-            if last in _MODAL if not self.strict else TABLE[last].ends_group:
+            if TABLE[last].ends_group if strict else last in _MODAL:
                 return f"the reply to {last} decides what may follow"
-        if sent not in row.states and (self.strict or sent in _FIXED or row.states <= _FIXED):
+        if sent not in row.states and (strict or sent in _FIXED or row.states <= _FIXED):
             return f"in state {sent} (it may be sent in {', '.join(sorted(row.states))})"
-        if self.strict:
-            if name in ("EHLO", "HELO", "LHLO") and (name == "LHLO") is not self.lmtp:
-                return "LMTP begins with LHLO, SMTP with EHLO or HELO (RFC 2033 4.1)"
-            if name == "RCPT" and not self._utf8 and not command.line.isascii():
-                return "an address that is not ASCII needs SMTPUTF8 with MAIL (RFC 6531 3.4)"
-            if isinstance(command, Mail) and not command.line.isascii() and command.parameter("SMTPUTF8") is None:
-                return "an address that is not ASCII needs SMTPUTF8 (RFC 6531 3.4)"
+        return self._unfit(command) if strict else None
+
+    def _unfit(self, command: Command) -> str | None:
+        """Why a command does not fit what was agreed on, whatever the state, or None."""
+        name = command.row
+        if name in ("EHLO", "HELO", "LHLO") and (name == "LHLO") is not self.lmtp:
+            return "LMTP begins with LHLO, SMTP with EHLO or HELO (RFC 2033 4.1)"
+        if name == "RCPT" and not self._utf8 and not command.line.isascii():
+            return "an address that is not ASCII needs SMTPUTF8 with MAIL (RFC 6531 3.4)"
+        if isinstance(command, Mail) and not command.line.isascii() and command.parameter("SMTPUTF8") is None:
+            return "an address that is not ASCII needs SMTPUTF8 (RFC 6531 3.4)"
         return None
 
     def send_body(self, chunk: bytes) -> None:
@@ -269,7 +277,8 @@ class ClientConnection:
         `RemoteProtocolError` if the peer broke the framing or answered what cannot be an answer: from then on every
         call raises it, and nothing may be sent.
         """
-        self._check()
+        if self._error is not None:
+            raise self._error
         if self._state is State.TLS:
             if not self._reader.quiet:
                 # RFC 3207 6 and CVE-2011-0411: octets sent in the clear that would be taken for the secured server's.
@@ -295,9 +304,12 @@ class ClientConnection:
         row = TABLE[name]
         ticket = self._tickets - len(self._queue)
         before = self._state
-        state = after(row, before, reply.code)
-        if state is None:
-            self._poison(f"{reply.code} is no answer to {name}", reply)
+        code = reply.code
+        state = row.answers[code // 100] if code != 421 else State.CLOSED
+        if state.__class__ is not State:
+            state = after(row, before, code)
+            if state is None:
+                self._poison(f"{code} is no answer to {name}", reply)
         if before is State.CLOSED:
             state = before  # what the server goes on saying behind a 421 is told, and opens nothing again
         if self._chunk_left and len(self._queue) == 1:
@@ -316,10 +328,10 @@ class ClientConnection:
             self._final = None
         self._queue.popleft()
         self._state = state
-        if state is not assumed(row, before):
-            self._sent = None
+        if state is not row.success:
+            self._sent = None  # not what the fold assumed, or not plainly so
         if name == "RCPT":
-            if reply.code // 100 == 2:
+            if code // 100 == 2:
                 self._accepted.append(command)
         elif name in _PLAIN_ANSWERS:
             without_enhanced_status(reply)

@@ -32,16 +32,19 @@ from .records import Record, set_field
 
 
 class Command(Record):
-    """Base class.  `line`: the octets on the wire, CRLF included; empty for what is no line."""
+    """Base class.  `line`: the octets on the wire, CRLF included; empty for what is no line.
+
+    `row`: the name of the command's row in `smtp_proto.states.TABLE`; where it depends on nothing, the verb.
+    """
 
     __slots__ = ("line",)
     line: bytes
+    row: str
     verb: ClassVar[str] = ""
 
-    @property
-    def row(self) -> str:
-        """The name of this command's row in `smtp_proto.states.TABLE`."""
-        return self.verb
+    def __init_subclass__(cls) -> None:
+        if "row" not in cls.__dict__:
+            cls.row = cls.verb
 
     @property
     def shown(self) -> str:
@@ -230,7 +233,7 @@ class Expn(_Text):
 class Bdat(Command):
     """BDAT (RFC 3030 2): announces `size` octets of message that follow at once, and with `last`, its end."""
 
-    __slots__ = ("last", "size")
+    __slots__ = ("last", "row", "size")
     fields = ("size", "last")
     verb = "BDAT"
     size: int
@@ -241,11 +244,8 @@ class Bdat(Command):
             raise InvalidArgument("chunk-size", f"{size} is no number of octets")
         set_field(self, "size", size)
         set_field(self, "last", last)
+        set_field(self, "row", "BDAT LAST" if last else "BDAT")
         set_field(self, "line", b"BDAT %d LAST\r\n" % size if last else b"BDAT %d\r\n" % size)
-
-    @property
-    def row(self) -> str:
-        return "BDAT LAST" if self.last else "BDAT"
 
 
 def _base64_line(octets: bytes) -> bytes:
@@ -337,10 +337,9 @@ class Raw(Command):
     that is known has that verb's, so that the connection follows what a person does by hand.
     """
 
-    __slots__ = ("_row", "text")
+    __slots__ = ("row", "text")
     fields = ("text", "row")
     text: bytes
-    _row: str
 
     def __init__(self, text: bytes, row: str = "other") -> None:
         control = CONTROL_BYTES.search(text)
@@ -350,16 +349,12 @@ class Raw(Command):
         if len(text) > MAX_COMMAND_LENGTH:
             raise InvalidArgument("command", f"{len(text)} octets are more than any command line holds")
         set_field(self, "text", text)
-        set_field(self, "_row", row)
+        set_field(self, "row", row)
         set_field(self, "line", text + CRLF)
 
     @property
-    def row(self) -> str:
-        return self._row
-
-    @property
     def shown(self) -> str:
-        if self._row == "AUTH response":
+        if self.row == "AUTH response":
             return "***"
         words = self.text.decode("latin-1").split(None, 2)
         if words and words[0].upper() == "AUTH" and len(words) > 1:

@@ -84,12 +84,23 @@ class Rule(Enum):
 
 class Row(NamedTuple):
     """One command: the states that it may be sent in, whether nothing may be pipelined behind it, the next state by
-    severity of the answer, and the stage of the wait for it."""
+    severity of the answer, and the stage of the wait for it.
+
+    `answers` is `replies` by the first digit, with what goes for every row; `success` what the fold assumes.
+    """
 
     states: frozenset[State]
     ends_group: bool
     replies: Mapping[int, State | Rule]
     stage: Stage
+    answers: tuple[State | Rule | None, ...]
+    success: State | Rule
+
+
+def _row(states: frozenset[State], ends_group: bool, replies: Mapping[int, State | Rule], stage: Stage) -> Row:
+    # A code outside 2xx to 5xx is a refusal after which the connection is closed.
+    answers = tuple(replies.get(digit) if 2 <= digit <= 5 else State.CLOSED for digit in range(10))
+    return Row(states, ends_group, replies, stage, answers, replies[2 if 2 in replies else 3])
 
 
 _SAME: Final = Rule.SAME
@@ -104,12 +115,12 @@ MODES: Final = frozenset({State.DATA, State.AUTH, State.TLS, State.CLOSED})
 
 
 def _anywhere(ends_group: bool, success: State | Rule = _SAME, stage: Stage = Stage.COMMAND) -> Row:
-    return Row(_ANY, ends_group, {2: success, 4: _SAME, 5: _SAME}, stage)
+    return _row(_ANY, ends_group, {2: success, 4: _SAME, 5: _SAME}, stage)
 
 
 TABLE: Final[Mapping[str, Row]] = {
     # RFC 5321 3.1: 220, or 554 and the server waits for QUIT.
-    "greeting": Row(
+    "greeting": _row(
         frozenset({State.GREETING}),
         True,
         {2: State.CONNECTED, 4: State.REFUSED, 5: State.REFUSED},
@@ -120,33 +131,33 @@ TABLE: Final[Mapping[str, Row]] = {
     "HELO": _anywhere(True, State.READY),
     "LHLO": _anywhere(True, State.READY),  # RFC 2033 4.1
     # RFC 2920 3.1: RSET, MAIL and RCPT may stand anywhere in a group; EHLO, DATA, VRFY, EXPN, QUIT and NOOP end it.
-    "MAIL": Row(frozenset({State.READY}), False, {2: State.MAIL, 4: _SAME, 5: _SAME}, Stage.MAIL),
-    "RCPT": Row(frozenset({State.MAIL, State.RCPT}), False, {2: State.RCPT, 4: _SAME, 5: _SAME}, Stage.RCPT),
-    "DATA": Row(frozenset({State.RCPT}), True, {3: State.DATA, 4: _SAME, 5: _SAME}, Stage.DATA),
+    "MAIL": _row(frozenset({State.READY}), False, {2: State.MAIL, 4: _SAME, 5: _SAME}, Stage.MAIL),
+    "RCPT": _row(frozenset({State.MAIL, State.RCPT}), False, {2: State.RCPT, 4: _SAME, 5: _SAME}, Stage.RCPT),
+    "DATA": _row(frozenset({State.RCPT}), True, {3: State.DATA, 4: _SAME, 5: _SAME}, Stage.DATA),
     # The transaction is over, whatever the answer (RFC 5321 4.1.1.4).  RFC 2920 3.1: the next MAIL may follow at once.
-    "end of data": Row(frozenset({State.DATA}), False, {2: State.READY, 4: State.READY, 5: State.READY}, Stage.FINAL),
+    "end of data": _row(frozenset({State.DATA}), False, {2: State.READY, 4: State.READY, 5: State.READY}, Stage.FINAL),
     # RFC 3030 2: a refused chunk fails the message; only RSET, or its own end, leads out.
-    "BDAT": Row(_CHUNKS, False, {2: State.BDAT, 4: Rule.FAILED, 5: Rule.FAILED}, Stage.FINAL),
-    "BDAT LAST": Row(_CHUNKS, False, {2: State.READY, 4: Rule.FAILED, 5: Rule.FAILED}, Stage.FINAL),
+    "BDAT": _row(_CHUNKS, False, {2: State.BDAT, 4: Rule.FAILED, 5: Rule.FAILED}, Stage.FINAL),
+    "BDAT LAST": _row(_CHUNKS, False, {2: State.READY, 4: Rule.FAILED, 5: Rule.FAILED}, Stage.FINAL),
     "RSET": _anywhere(False, Rule.IDLE),
     "NOOP": _anywhere(True),
     "HELP": _anywhere(True),
     "VRFY": _anywhere(True),
     "EXPN": _anywhere(True),
     # RFC 3207 4: no parameters, and the client goes on with TLS at once.
-    "STARTTLS": Row(frozenset({State.READY}), True, {2: State.TLS, 4: _SAME, 5: _SAME}, Stage.COMMAND),
+    "STARTTLS": _row(frozenset({State.READY}), True, {2: State.TLS, 4: _SAME, 5: _SAME}, Stage.COMMAND),
     # RFC 4954 4: not during a mail transaction; a 334 asks for a response.
-    "AUTH": Row(frozenset({State.READY}), True, {2: State.READY, 3: State.AUTH, 4: _SAME, 5: _SAME}, Stage.COMMAND),
-    "AUTH response": Row(
+    "AUTH": _row(frozenset({State.READY}), True, {2: State.READY, 3: State.AUTH, 4: _SAME, 5: _SAME}, Stage.COMMAND),
+    "AUTH response": _row(
         frozenset({State.AUTH}),
         True,
         {2: State.READY, 3: State.AUTH, 4: State.READY, 5: State.READY},
         Stage.COMMAND,
     ),
-    "QUIT": Row(_ANY | {State.REFUSED}, True, {2: State.CLOSED, 4: _SAME, 5: _SAME}, Stage.QUIT),
+    "QUIT": _row(_ANY | {State.REFUSED}, True, {2: State.CLOSED, 4: _SAME, 5: _SAME}, Stage.QUIT),
     # A verb that is not known here.  RFC 2920 3.1: an extension's command ends the group unless it says otherwise; what
     # a 3xx would mean only the one who sends it knows.
-    "other": Row(_ANY, True, {2: _SAME, 3: _SAME, 4: _SAME, 5: _SAME}, Stage.COMMAND),
+    "other": _row(_ANY, True, {2: _SAME, 3: _SAME, 4: _SAME, 5: _SAME}, Stage.COMMAND),
 }
 
 
@@ -157,9 +168,10 @@ def changes_mode(row: Row) -> bool:
 
 def after(row: Row, state: State, code: int) -> State | None:
     """The state after a reply with `code` to a command of `row` in `state`; None if there can be no such answer."""
-    if code == 421 or not 200 <= code <= 599:
-        return State.CLOSED
-    following = row.replies.get(code // 100)
+    return State.CLOSED if code == 421 else _resolved(row.answers[code // 100], state)
+
+
+def _resolved(following: State | Rule | None, state: State) -> State | None:
     if following is None or following.__class__ is State:
         return following
     if following is Rule.SAME:
@@ -179,6 +191,6 @@ def answered_by_recipient(name: str, state: State) -> bool:
 
 def assumed(row: Row, state: State) -> State:
     """The state after `row` if it succeeds: one step of the fold that gives the sent state."""
-    following = after(row, state, 200 if 2 in row.replies else 300)
+    following = _resolved(row.success, state)
     assert following is not None
     return following
