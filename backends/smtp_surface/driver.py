@@ -1,15 +1,18 @@
-"""The blocking driver: performs the effects of a flow over a transport, one after the other.
+"""Drivers: they perform the effects of a flow over a transport, one after the other.
+
+`Driver` has what all have: the transport, and the deadlines that span several calls (that of a reply runs from the
+first `Receive` to the last).  `BlockingDriver` is the one for what blocks; `smtp_surface.async_driver` has the one for
+coroutines.
 
 The contract of a transport is `BlockingTransport`: a handful of small methods over raw octets, each with its own
-deadline in seconds (None: wait as long as it takes), which raise nothing but `OSError`.  The driver keeps the deadlines
-that span several calls: that of a reply runs from the first `Receive` to the last.
+deadline in seconds (None: wait as long as it takes), which raise nothing but `OSError`.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from smtp_proto.effects import (
     Call,
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     import ssl
 
 T = TypeVar("T")
+Transport = TypeVar("Transport")
 
 #: Seconds for each stage; None waits for ever.
 Timeouts = Mapping[Stage, float | None]
@@ -59,15 +63,41 @@ class BlockingTransport(Protocol):
         """Close, without waiting; never fails."""
 
 
-class BlockingDriver:
-    """Runs flows over `transport` with the deadlines in `timeouts`; both may be exchanged between two runs."""
+class Driver(Generic[Transport]):
+    """What runs flows over `transport` with the deadlines in `timeouts`; both may be exchanged between two runs."""
 
-    def __init__(self, transport: BlockingTransport | None = None, timeouts: Timeouts = DEFAULT_TIMEOUTS) -> None:
+    def __init__(self, transport: Transport | None = None, timeouts: Timeouts = DEFAULT_TIMEOUTS) -> None:
         self.transport = transport
         self.timeouts = timeouts
         #: True once the flow under way has asked for I/O: from then on an interruption may have lost something.
         self.touched = False
         self._deadline: float | None = None
+
+    @property
+    def _connected(self) -> Transport:
+        if self.transport is None:
+            raise OSError("not connected")
+        return self.transport
+
+    def _left(self, effect: Send | Receive) -> float | None:
+        """Seconds until the deadline of a wait, which began with an earlier effect if this one is `again`."""
+        timeout = self.timeouts[effect.stage]
+        if timeout is None:
+            return None
+        if effect.again and self._deadline is not None:
+            timeout = self._deadline - time.monotonic()
+            if timeout <= 0:
+                raise TimeoutError("timed out")
+        else:
+            self._deadline = time.monotonic() + timeout
+        return timeout
+
+
+class BlockingDriver(Driver[BlockingTransport]):
+    """Runs flows over a transport that blocks."""
+
+    def __init__(self, transport: BlockingTransport | None = None, timeouts: Timeouts = DEFAULT_TIMEOUTS) -> None:
+        super().__init__(transport, timeouts)
         self._perform: dict[type[Effect[Any]], Callable[[BlockingTransport, Any], Any]] = {
             Send: self._send,
             Receive: self._receive,
@@ -104,30 +134,11 @@ class BlockingDriver:
         except StopIteration as stop:
             return stop.value  # type: ignore[no-any-return]  # the flow's T
 
-    @property
-    def _connected(self) -> BlockingTransport:
-        if self.transport is None:
-            raise OSError("not connected")
-        return self.transport
-
     def _send(self, transport: BlockingTransport, effect: Send) -> Sent:
         return transport.send(effect.chunks, self._left(effect), effect.listen)
 
     def _receive(self, transport: BlockingTransport, effect: Receive) -> bytes:
         return transport.receive(self._left(effect))
-
-    def _left(self, effect: Send | Receive) -> float | None:
-        """Seconds until the deadline of a wait, which began with an earlier effect if this one is `again`."""
-        timeout = self.timeouts[effect.stage]
-        if timeout is None:
-            return None
-        if effect.again and self._deadline is not None:
-            timeout = self._deadline - time.monotonic()
-            if timeout <= 0:
-                raise TimeoutError("timed out")
-        else:
-            self._deadline = time.monotonic() + timeout
-        return timeout
 
     def _connect(self, transport: BlockingTransport, effect: Connect) -> None:
         transport.connect(effect.host, effect.port, self.timeouts[Stage.CONNECT])

@@ -1,0 +1,222 @@
+"""Octets over asyncio's own transports, of asyncio's loops and of uvloop's.
+
+Theory of operation.  `StreamTransport` is the protocol that the loop tells what happens, and the transport that the
+driver awaits.  What arrives is kept in `_arrived` until somebody takes it, and reading is paused when that is more than
+`READ_AHEAD`: so memory is bounded whatever the peer sends.  Writing hands a piece to the loop and waits until it is
+out, so that not more than one is held there.  One task at a time waits, in `_happening`, for anything to happen, and
+looks then whether it was what it waits for; its deadline is a timer of the loop, so a cancellation loses nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from contextlib import suppress
+from typing import Any
+
+from smtp_proto.effects import Sent
+
+# Octets kept unread before the peer has to wait; also what one read may bring.
+READ_AHEAD = 65536
+# Octets given to the loop at a time.
+PIECE = 65536
+# Octets in one flight from which on it is part of a long message, with which what has arrived is looked at.
+LARGE = 32768
+# Seconds after which the next address of a host is tried beside the one that does not answer (RFC 8305 8).
+HAPPY_EYEBALLS_DELAY = 0.25
+
+
+class StreamTransport(asyncio.BufferedProtocol):
+    """A connection, or one to be made by `connect`; raises nothing but `OSError` and `CancelledError`."""
+
+    def __init__(self, source_address: tuple[str, int] | None = None) -> None:
+        self._source_address = source_address
+        self._transport: asyncio.Transport | None = None
+        self._buffer = bytearray(READ_AHEAD)
+        self._arrived = bytearray()
+        self._paused = False  # the loop has been told not to read
+        self._writable = True
+        self._ended = False  # the peer sends no more
+        self._lost: OSError | None = None  # why the connection is over
+        self._closed: asyncio.Future[None] | None = None
+        self._waiter: asyncio.Future[bool] | None = None
+
+    @classmethod
+    async def of_socket(cls, sock: socket.socket) -> StreamTransport:
+        """Over a socket that is connected."""
+        self = cls()
+        sock.setblocking(False)
+        loop = asyncio.get_running_loop()
+        if sock.family == getattr(socket, "AF_UNIX", None):
+            await loop.create_unix_connection(lambda: self, sock=sock)
+        else:
+            await loop.create_connection(lambda: self, sock=sock)
+        return self
+
+    @property
+    def sock(self) -> Any:
+        """asyncio's view of the socket, for people to look at."""
+        return self._transport.get_extra_info("socket") if self._transport is not None else None
+
+    # -- what the loop calls ------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The loop has connected, or accepted."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._closed = asyncio.get_running_loop().create_future()
+        transport.set_write_buffer_limits(0)  # `resume_writing` then says that all is out
+        with suppress(OSError, AttributeError):
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        """Where the loop reads into."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """The loop has read."""
+        self._arrived += memoryview(self._buffer)[:nbytes]
+        if len(self._arrived) >= READ_AHEAD and not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+        self._wake()
+
+    def eof_received(self) -> bool:
+        """The peer sends no more; True keeps the other direction open."""
+        self._ended = True
+        self._wake()
+        return True
+
+    def pause_writing(self) -> None:
+        """Not all is out."""
+        self._writable = False
+
+    def resume_writing(self) -> None:
+        """All is out."""
+        self._writable = True
+        self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The loop is closing the connection."""
+        if exc is not None and self._lost is None:
+            # A write has failed.  What the peer said before it hung up may still be in the socket, and says why.
+            with suppress(OSError):
+                self._arrived += os.read(self.sock.fileno(), READ_AHEAD)
+        self._lost = self._lost or (exc if isinstance(exc, OSError) else OSError("the connection was closed"))
+        self._wake()
+        if self._closed is not None and not self._closed.done():
+            self._closed.set_result(None)
+
+    # -- waiting ------------------------------------------------------------------------------------------------------
+
+    def _wake(self, happened: bool = True) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(happened)
+
+    async def _happening(self, timeout: float | None) -> bool:
+        """Wait for anything; False if nothing happened for `timeout` seconds."""
+        loop = asyncio.get_running_loop()
+        self._waiter = loop.create_future()
+        timer = loop.call_later(timeout, self._wake, False) if timeout is not None else None
+        try:
+            return await self._waiter
+        finally:
+            self._waiter = None
+            if timer is not None:
+                timer.cancel()
+
+    def _connection(self) -> asyncio.Transport:
+        """The loop's transport; why there is none (any more), as an `OSError`."""
+        if self._lost is not None:
+            raise self._lost
+        if self._transport is None:
+            raise OSError("not connected")
+        return self._transport
+
+    def _take(self) -> bytes | None:
+        """What has arrived, and let the loop read on; None for nothing, b"" at the end."""
+        octets = bytes(self._arrived)
+        self._arrived.clear()
+        if self._paused and self._lost is None:
+            self._paused = False
+            self._connection().resume_reading()
+        if octets:
+            return octets
+        self._connection()
+        return b"" if self._ended else None
+
+    # -- the transport ------------------------------------------------------------------------------------------------
+
+    async def connect(self, host: str, port: int, timeout: float | None) -> None:
+        """Connect, trying the host's addresses beside each other; a `host` that begins with "/" is a Unix socket's."""
+        loop = asyncio.get_running_loop()
+        options: dict[str, Any] = {"local_addr": self._source_address}
+        if isinstance(loop, asyncio.BaseEventLoop):  # uvloop's is none, and tries them one after the other
+            options["happy_eyeballs_delay"] = HAPPY_EYEBALLS_DELAY
+        async with asyncio.timeout(timeout):
+            if host.startswith("/"):
+                await loop.create_unix_connection(lambda: self, host)
+            else:
+                await loop.create_connection(lambda: self, host, port, **options)
+
+    async def send(self, chunks: list[bytes], timeout: float | None, listen: bool) -> Sent:
+        """Write; see `smtp_surface.async_driver.AsyncTransport`."""
+        unsent = [chunk[start : start + PIECE] for chunk in chunks for start in range(0, len(chunk), PIECE)]
+        large = sum(map(len, unsent)) >= LARGE
+        while True:
+            connection = self._connection()
+            if listen and (self._arrived or (self._ended and not self._writable)):
+                return Sent(self._take(), unsent if self._writable else [b"", *unsent])
+            if not self._writable or connection.is_closing():  # `connection_lost` is to come, and says why
+                held = connection.get_write_buffer_size()
+                if not await self._happening(timeout) and connection.get_write_buffer_size() == held:
+                    raise TimeoutError("timed out")
+            elif unsent:
+                connection.write(unsent.pop(0))
+            else:
+                if listen and large:
+                    # A write that never had to wait has not let the loop read either.
+                    with suppress(OSError):  # of the reading: it comes back with the next one
+                        return Sent(await self.poll() or None, [])
+                return Sent(None, [])
+
+    async def receive(self, timeout: float | None) -> bytes:
+        """Wait for octets; b"" at the end."""
+        clock = asyncio.get_running_loop().time
+        deadline = None if timeout is None else clock() + timeout
+        while (octets := self._take()) is None:
+            if not await self._happening(None if deadline is None else deadline - clock()):
+                raise TimeoutError("timed out")
+        return octets
+
+    async def poll(self) -> bytes | None:
+        """What has arrived, when the loop has had the chance to look."""
+        # A task that yields is put in line before the loop asks what is readable, and what it reads then comes behind
+        # that task: so once is not enough.
+        for _ in range(2):
+            if not self._arrived and not self._ended:
+                await asyncio.sleep(0)
+        return self._take()
+
+    async def close(self) -> None:
+        """Close, and wait until the loop has done so; what the peer does not take is dropped."""
+        if self._transport is None:
+            return
+        if self._transport.get_write_buffer_size():
+            self._transport.abort()
+        else:
+            self._transport.close()
+        assert self._closed is not None
+        try:
+            await asyncio.shield(self._closed)
+        finally:
+            self.abort()
+
+    def abort(self) -> None:
+        """Close at once; the loop lets go of the socket in its next round."""
+        self._lost = self._lost or OSError("the connection was closed")
+        if self._transport is not None:
+            with suppress(RuntimeError):  # of a loop that is closed itself
+                self._transport.abort()
+        self._wake()

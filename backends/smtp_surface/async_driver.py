@@ -1,0 +1,120 @@
+"""The driver for coroutines, and the contract of the transports that it runs over.
+
+It knows no event loop.  All that belongs to one is in a transport: six small methods over raw octets, which raise
+nothing but `OSError` (`TimeoutError` for a deadline) and whatever their loop cancels a task with.  TLS is none of a
+transport's business: `StartTLS` puts `smtp_surface.async_tls` on top of the one that there is.
+
+Every exception goes into the flow first, a cancellation too, so that what was under way is told.  Some flows then still
+ask for something (to close, mostly); a coroutine that is being closed cannot wait for it, so it is not done then.
+Whoever runs a flow aborts the transport where an exception has left anything unfinished (`smtp_surface.asynchronous`).
+"""
+
+from __future__ import annotations
+
+from inspect import isawaitable
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+from smtp_proto.effects import Call, Close, Connect, Effect, Flow, Poll, Pull, Receive, Send, Sent, StartTLS
+from smtp_proto.states import Stage
+
+from .driver import Driver
+
+T = TypeVar("T")
+
+
+@runtime_checkable
+class AsyncTransport(Protocol):
+    """Raw octets under an event loop.
+
+    One task uses a transport at a time, but for `abort` and `close`, which any may call while another waits in it: that
+    wait ends with an `OSError`.  Timeouts are in seconds; None waits as long as it takes.  A method that was cancelled
+    may have done a part of its work: the transport is only good for `abort` then.
+    """
+
+    async def connect(self, host: str, port: int, timeout: float | None) -> None:
+        """Connect to a host, or to the Unix socket whose path `host` is where it begins with "/"."""
+
+    async def send(self, chunks: list[bytes], timeout: float | None, listen: bool) -> Sent:
+        """Write; with `listen` return as soon as something has arrived, with that and what is unsent.
+
+        `timeout` is on progress: `TimeoutError` if for so long not an octet could be written; with 0, what would have
+        to wait is not written.  Where all octets were taken over and not all are out yet, what is unsent ends with an
+        empty chunk, and the next `send` waits for them too.
+        """
+
+    async def receive(self, timeout: float | None) -> bytes:
+        """Wait for octets; b"" at the end."""
+
+    async def poll(self) -> bytes | None:
+        """What has arrived, without waiting; None for nothing, b"" at the end."""
+
+    async def close(self) -> None:
+        """Close; never fails, and waits for nobody at the other end."""
+
+    def abort(self) -> None:
+        """Close at once, without awaiting anything; never fails."""
+
+
+class AsyncDriver(Driver[AsyncTransport]):
+    """Runs flows over a transport of coroutines."""
+
+    async def run(self, flow: Flow[T]) -> T:
+        """Perform what the flow asks for, and return what it returns; every exception is thrown into it first."""
+        self.touched = False
+        try:
+            effect = next(flow)
+            while True:
+                try:
+                    result = await self._perform(effect)
+                except GeneratorExit:
+                    flow.throw(GeneratorExit())  # this coroutine is being closed, and must not await any more
+                    raise
+                except BaseException as error:  # noqa: BLE001  # every exception goes into the flow
+                    effect = flow.throw(error)
+                else:
+                    effect = flow.send(result)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]  # the flow's T
+
+    async def _perform(self, effect: Effect[Any]) -> Any:
+        if isinstance(effect, Call):
+            # What is called may run flows of its own here; their I/O is this one's too.
+            touched = self.touched
+            try:
+                result = effect.function(*effect.arguments)
+                return await result if isawaitable(result) else result
+            finally:
+                self.touched = self.touched or touched
+        self.touched = True
+        transport = self._connected
+        match effect:
+            case Send():
+                return await transport.send(effect.chunks, self._left(effect), effect.listen)
+            case Receive():
+                return await transport.receive(self._left(effect))
+            case Poll():
+                return await transport.poll()
+            case Pull():
+                return await self._pull(effect.chunks)
+            case Connect():
+                return await transport.connect(effect.host, effect.port, self.timeouts[Stage.CONNECT])
+            case StartTLS():
+                return await self._start_tls(transport, effect)
+            case Close():
+                return await transport.close()
+        raise TypeError(f"this driver performs no {type(effect).__name__}")
+
+    @staticmethod
+    async def _pull(chunks: Any) -> bytes | None:
+        """The next chunk of a stream, whose iterator may be an asynchronous one."""
+        if hasattr(chunks, "__anext__"):
+            octets: bytes | None = await anext(chunks, None)
+            return octets
+        return next(chunks, None)
+
+    async def _start_tls(self, transport: AsyncTransport, effect: StartTLS) -> None:
+        from .async_tls import AsyncTLS  # imports ssl, which who does without TLS may do without
+
+        secured = AsyncTLS(transport, effect.context, effect.server_hostname, server_side=effect.server_side)
+        await secured.handshake(self.timeouts[Stage.TLS])
+        self.transport = secured
