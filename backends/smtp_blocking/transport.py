@@ -38,26 +38,27 @@ _DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
 
 
 class _Wait:
-    """Waiting for a socket in either direction, until a deadline."""
+    """Waiting for a socket until it can be read, written, or either."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._poll: Any = select.poll() if hasattr(select, "poll") else None
-        if self._poll is not None:
-            self._poll.register(sock, 0)
+        self._polls: dict[tuple[bool, bool], Any] = {}
 
     def ready(self, read: bool, write: bool, timeout: float | None) -> tuple[bool, bool]:
         """``(readable, writable)``; both False when `timeout` (seconds, None for ever, 0 not at all) has passed."""
-        if self._poll is None:
+        if not hasattr(select, "poll"):
             readable, writable, _ = select.select(
                 [self._sock] if read else [], [self._sock] if write else [], [], timeout
             )
             return bool(readable), bool(writable)
-        try:
-            self._poll.modify(self._sock, (select.POLLIN if read else 0) | (select.POLLOUT if write else 0))
-        except ValueError:  # another thread has closed it
-            raise OSError("the socket was closed") from None
-        events = self._poll.poll(None if timeout is None else max(0, timeout) * 1000)
+        if self._sock.fileno() < 0:  # another thread has closed it, and its number may be another socket's by now
+            raise OSError("the socket was closed")
+        # One object for each direction and one for both, made when first needed: changing one takes as long as asking.
+        poll = self._polls.get((read, write))
+        if poll is None:
+            poll = self._polls[read, write] = select.poll()
+            poll.register(self._sock, (select.POLLIN if read else 0) | (select.POLLOUT if write else 0))
+        events = poll.poll(timeout if timeout is None else timeout * 1000 if timeout > 0 else 0)
         if not events:
             return False, False
         mask = events[0][1]
@@ -71,13 +72,23 @@ class SocketTransport:
 
     def __init__(self, sock: socket.socket, on_send: Callable[[bytes], None] | None = None) -> None:
         """`on_send` is told all octets before they are written; `OSError` for a socket that is closed."""
-        self.sock: socket.socket = sock
         self._on_send = on_send
-        self._foreign = not isinstance(sock, socket.socket)
-        if not self._foreign and sock.fileno() < 0:
-            raise OSError(errno.EBADF, "the socket is closed")
-        self._wait = _Wait(sock) if not self._foreign else None
         self._woken = False
+        self._wait: _Wait | None = None
+        self._use(sock)
+
+    def _use(self, sock: socket.socket) -> None:
+        """Go on with this socket."""
+        self.sock = sock
+        if isinstance(sock, socket.socket):
+            if sock.fileno() < 0:
+                raise OSError(errno.EBADF, "the socket is closed")
+            self._wait = _Wait(sock)
+        # Only a method of the operating system's socket takes flags: gevent puts its own in the place, which wait all
+        # the same.
+        self._takes_flags = bool(_DONT_WAIT) and isinstance(getattr(sock, "recv", None), BuiltinMethodType)
+        # What TLS has taken in and not given out shows at no socket.
+        self._holds_back = isinstance(sock, ssl.SSLSocket)
 
     @property
     def timeout(self) -> float | None:
@@ -97,8 +108,7 @@ class SocketTransport:
 
     def _attempt(self, operation: Callable[..., Any], *arguments: Any) -> Any:
         """`operation` without waiting; raises `BlockingIOError` or ssl's two equivalents if it would have to."""
-        # Only to a method of the operating system's socket: gevent puts its own in the place, which wait all the same.
-        if _DONT_WAIT and isinstance(operation, BuiltinMethodType) and self.sock.gettimeout() is None:
+        if self._takes_flags and self.sock.gettimeout() is None:
             return operation(*arguments, _DONT_WAIT)
         with self._without_blocking():
             return operation(*arguments)
@@ -143,21 +153,29 @@ class SocketTransport:
         if self._wait is None:
             received: bytes = self.sock.recv(READ_SIZE)
             return received
+        if self._takes_flags and timeout is None and self.sock.gettimeout() is None:
+            return self.sock.recv(READ_SIZE)
         deadline = None if timeout is None else time.monotonic() + timeout
+        # To ask first is one system call more where the octets are there, and two less where they are not: usual.
+        wanted = None if self._holds_back else (True, False)
+        left = timeout
         while True:
+            if wanted is not None and self._wait.ready(*wanted, left) == (False, False):
+                raise TimeoutError("timed out")
             try:
                 return self._read()
             except (BlockingIOError, ssl.SSLWantReadError):
                 wanted = (True, False)
             except ssl.SSLWantWriteError:
                 wanted = (False, True)
-            if self._wait.ready(*wanted, None if deadline is None else deadline - time.monotonic()) == (False, False):
-                raise TimeoutError("timed out")
+            left = None if deadline is None else deadline - time.monotonic()
 
     def poll(self) -> bytes | None:
         """What has arrived; None for nothing."""
         if self._wait is None:
             return None  # there is no asking such a socket without waiting
+        if not self._holds_back and not self._wait.ready(True, False, 0)[0]:
+            return None
         try:
             return self._read()
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
@@ -184,8 +202,7 @@ class SocketTransport:
         secured = context.wrap_socket(
             self.sock, server_side=server_side, server_hostname=server_hostname, do_handshake_on_connect=False
         )
-        self.sock = secured
-        self._wait = _Wait(secured)
+        self._use(secured)
         if self._woken:
             raise OSError("closed by another thread")  # which has shut down the socket that this one was made of
         secured.setblocking(False)

@@ -1,0 +1,128 @@
+"""Measuring in fresh processes, taking turns, and telling the outcome as a table.
+
+A *job* is a function of `benchmarks.jobs` with its arguments.  `measure` runs each job of a group once per round, each
+time in a process of its own, and keeps the median over the rounds; so a machine that slows down for a while does so for
+all of them.  A child measures itself: wall time and its own CPU time around the part that counts, and at its end the
+most memory that it held.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+ROUNDS = int(os.environ.get("BENCHMARK_ROUNDS", "5"))
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What one job cost: seconds of wall and of CPU, for `count` things, and the process's peak memory in octets."""
+
+    seconds: float
+    cpu: float
+    count: int
+    peak: int
+    extra: float = 0.0
+
+    @property
+    def rate(self) -> float:
+        """Things per second of wall time."""
+        return self.count / self.seconds
+
+    @property
+    def cpu_each(self) -> float:
+        """Microseconds of CPU for each thing."""
+        return self.cpu / self.count * 1e6
+
+
+def peak_memory() -> int:
+    """The most memory that this process has held, in octets."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+class Stopwatch:
+    """Wall and CPU time between `start` and `stop`; what a job uses around the part that counts."""
+
+    def start(self) -> None:
+        self._memory = peak_memory()
+        self._cpu = time.process_time()
+        self._wall = time.perf_counter()
+
+    def stop(self, count: int) -> Figures:
+        wall, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
+        return Figures(wall, cpu, count, peak_memory(), peak_memory() - self._memory)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A function of `benchmarks.jobs` by its name, and its arguments, which must fit into JSON."""
+
+    name: str
+    function: str
+    arguments: Mapping[str, Any]
+
+
+def run(job: Job) -> Figures:
+    """One job in a fresh process; `RuntimeError` with what it said if it failed."""
+    command = [sys.executable, "-m", "benchmarks.jobs", job.function, json.dumps(dict(job.arguments))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"{job.name}: {done.stderr[-2000:]}")
+    return Figures(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def measure(jobs: Sequence[Job], rounds: int = ROUNDS) -> dict[str, Figures]:
+    """The medians of each job, by name, after `rounds` turns."""
+    found: dict[str, list[Figures]] = {job.name: [] for job in jobs}
+    for _ in range(rounds):
+        for job in jobs:
+            found[job.name].append(run(job))
+    return {name: middle(figures) for name, figures in found.items()}
+
+
+def middle(figures: Sequence[Figures]) -> Figures:
+    """Each of the figures' medians; the count is the same in all."""
+
+    def median(value: Callable[[Figures], float]) -> float:
+        return statistics.median(map(value, figures))
+
+    return Figures(
+        median(lambda each: each.seconds),
+        median(lambda each: each.cpu),
+        figures[0].count,
+        int(median(lambda each: each.peak)),
+        median(lambda each: each.extra),
+    )
+
+
+class Table:
+    """Rows of text under headings, printed as Markdown as they come."""
+
+    def __init__(self, title: str, *headings: str) -> None:
+        print(f"\n### {title}\n")
+        self.row(*headings)
+        print("|" + "---|" * len(headings), flush=True)
+
+    def row(self, *cells: object) -> None:
+        """Print one row."""
+        print("| " + " | ".join(map(str, cells)) + " |", flush=True)
+
+
+def ratio(value: float) -> str:
+    """A ratio, for a table."""
+    return f"{value:.2f}x"
+
+
+def verdict(value: float, target: float, *, at_most: bool = False) -> str:
+    """A ratio beside its target, and whether it was met."""
+    met = value <= target if at_most else value >= target
+    sign = "<=" if at_most else ">="
+    return f"{sign} {target:g} {'met' if met else 'NOT met'}"
