@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.command.test_demo import check_demo
 from tests.needs import needs
-from tests.test_command import check_demo
 
 ROOT = Path(__file__).parent.parent
 

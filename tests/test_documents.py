@@ -77,7 +77,7 @@ def test_the_test_server(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_commands_that_others_rely_on_are_there() -> None:
-    # .ci/run takes the second from here, tests/test_command.py runs what the first does.
+    # .ci/run takes the second from here, tests/command/test_demo.py runs what the first does.
     assert {"demo", "tests"} <= set(documents.blocks(ROOT / "README.md", "command"))
 
 

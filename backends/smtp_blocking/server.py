@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from hmac import compare_digest
@@ -27,20 +28,28 @@ from smtp_surface.driver import BlockingDriver
 from .transport import SocketTransport
 
 
-class _Collector(Handler):
-    """Keeps what it is given, and checks log-ins against the server's users."""
+class UserHandler(Handler):
+    """Accepts everything, and log-ins of `users` (name to password)."""
 
-    def __init__(self, server: Server) -> None:
-        self.server = server
+    def __init__(self, users: Mapping[str, str]) -> None:
+        self.users = users
 
     def auth(self, session: ServerSession, credentials: Credentials) -> Decision:
-        expected = self.server.users.get(credentials.user)
+        expected = self.users.get(credentials.user)
         given = credentials.password.encode("utf-8")
         # Compared in constant time, and for an unknown user too.
         right = compare_digest(given, (expected or "").encode("utf-8"))
         if expected is not None and right:
             return None
         return Reply(535, "5.7.8 Authentication credentials invalid")
+
+
+class _Collector(UserHandler):
+    """Keeps what it is given for the server that it belongs to."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(server.users)
+        self.server = server
 
     def body(self, session: ServerSession, message: ReceivedMessage) -> Decisions:
         self.server.messages.append(message)
@@ -116,8 +125,8 @@ class Server:
         self._acceptor = threading.Thread(target=self._accept, args=(listener,), name="smtp-server", daemon=True)
         self._acceptor.start()
 
-    def stop(self) -> None:
-        """Close everything and wait for the threads; connections that are open are cut."""
+    def stop(self, grace: float = 0.0) -> None:
+        """Close everything and wait for the threads; connections that are still open after `grace` seconds are cut."""
         listener, self._listener = self._listener, None
         if listener is None:
             return
@@ -129,10 +138,13 @@ class Server:
             listener.shutdown(socket.SHUT_RDWR)
         with suppress(OSError):
             socket.create_connection((self.host, self.port), timeout=1).close()
-        for _, transport in open_now:
-            transport.wake()
         assert self._acceptor is not None
         self._acceptor.join()
+        deadline = time.monotonic() + grace
+        for thread, _ in open_now:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        for _, transport in open_now:
+            transport.wake()
         for thread, _ in open_now:
             thread.join()
 

@@ -1,0 +1,195 @@
+"""What `send` sends: an envelope and octets, from a file, from standard input, or made of options.
+
+A message that exists is sent as it is, octet for octet, but for its Bcc fields: parsing it and writing it anew would
+fold headers differently and break its signatures.  Only for the envelope its header is read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import mimetypes
+import re
+import sys
+from email import policy
+from email.errors import MessageError
+from email.message import EmailMessage
+from email.parser import HeaderParser
+from email.utils import formatdate, make_msgid
+from pathlib import Path
+from typing import NamedTuple
+
+from smtp_proto.message import flatten, forward_paths, reverse_path
+
+from .status import Failure, Status
+
+STANDARD_INPUT = "-"
+
+# RFC 5322 2.2: the header ends at the first empty line.
+_HEADER = re.compile(rb"(?:[^\r\n]+(?:\r\n|\r|\n))*")
+# A field with its folded lines (RFC 5322 2.2.3).
+_BCC = re.compile(
+    rb"(?<![^\r\n])(?:Resent-)?Bcc[ \t]*:[^\r\n]*(?:\r\n|\r|\n)?(?:[ \t][^\r\n]*(?:\r\n|\r|\n)?)*", re.IGNORECASE
+)
+# RFC 5322 4.5.8: white space before the colon is obsolete, and must be read all the same; `email` would end the header.
+_OBSOLETE = re.compile(rb"(?<![^\r\n])([!-9;-~]+)[ \t]+:")
+_FIELD_NAME = re.compile(r"[!-9;-~]+")  # RFC 5322 2.2: printable ASCII except the colon
+# What the parts of a message decide by themselves.
+_MADE_HERE = ("content-", "mime-version")
+
+
+class Submission(NamedTuple):
+    """What goes to the server: the envelope and the octets of the message."""
+
+    sender: str
+    recipients: list[str]
+    content: bytes
+
+    @property
+    def utf8_envelope(self) -> bool:
+        """True if an address needs SMTPUTF8 (RFC 6531)."""
+        return not (self.sender + "".join(self.recipients)).isascii()
+
+    @property
+    def utf8_header(self) -> bool:
+        """True if a header field has text that is not ASCII (RFC 6532)."""
+        return not _header(self.content).isascii()
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the message and its envelope."""
+    parser.add_argument(
+        "message", nargs="?", metavar="FILE", help='the message (.eml); "-", or nothing at all, for standard input'
+    )
+    made = parser.add_argument_group("a message made of options, in place of FILE")
+    made.add_argument("--from", dest="from_", metavar="ADDRESS", help='"Ada <ada@example.org>"')
+    for name in ("to", "cc", "bcc"):
+        made.add_argument(f"--{name}", action="append", default=[], metavar="ADDRESS", help="may be repeated")
+    made.add_argument("--subject")
+    made.add_argument("--body", metavar="TEXT")
+    made.add_argument("--body-file", metavar="FILE", help='the text, UTF-8; "-" for standard input')
+    made.add_argument("--attach", action="append", default=[], metavar="FILE", help="may be repeated")
+    made.add_argument("--header", action="append", default=[], metavar='"NAME: VALUE"', help="may be repeated")
+    envelope = parser.add_argument_group("the envelope, in place of that in the message's header")
+    envelope.add_argument("--sender", metavar="ADDRESS", help='where bounces go; "" for nowhere')
+    envelope.add_argument("--recipient", action="append", default=[], metavar="ADDRESS", help="may be repeated")
+
+
+def submission(options: argparse.Namespace) -> Submission:
+    """The message and its envelope as the options say; `Failure` if there is none."""
+    used = [
+        option
+        for option, value in (
+            ("--from", options.from_),
+            *((f"--{name}", getattr(options, name)) for name in ("to", "cc", "bcc")),
+            ("--subject", options.subject),
+            ("--body", options.body),
+            ("--body-file", options.body_file),
+            ("--attach", options.attach),
+            ("--header", options.header),
+        )
+        if value not in (None, [])
+    ]
+    if options.message is not None and used:
+        raise Failure(
+            Status.USAGE,
+            f"{used[0]} is for a message made of options, and {options.message} is one already "
+            "(its envelope: --sender and --recipient)",
+        )
+    if not used:
+        return _as_it_is(options)
+    if options.body is not None and options.body_file is not None:
+        raise Failure(Status.USAGE, "--body and --body-file exclude each other")
+    return _made(options)
+
+
+def _as_it_is(options: argparse.Namespace) -> Submission:
+    source: str = options.message if options.message is not None else STANDARD_INPUT
+    if options.message is None and sys.stdin.isatty():
+        raise Failure(
+            Status.USAGE, 'no message: give a file, "-" to type it here, or --from, --to, --subject and --body'
+        )
+    octets = _read(source)
+    header = _header(octets)
+    # Text in UTF-8 (RFC 6532) or, in old messages, in anything: what is no UTF-8 must not become part of an address.
+    parsed = HeaderParser().parsestr(_OBSOLETE.sub(rb"\1:", header).decode("utf-8", "replace"), headersonly=True)
+    named = "standard input" if source == STANDARD_INPUT else source
+    try:
+        sender = options.sender if options.sender is not None else reverse_path(parsed)
+        recipients = options.recipient or forward_paths(parsed)
+    except ValueError as error:
+        raise Failure(Status.DATA, f"{named}: {error} (--sender and --recipient give the envelope)") from error
+    for address in (sender, *recipients):
+        if "\ufffd" in address:
+            raise Failure(Status.DATA, f"{named}: the address {address!r} is not UTF-8 (give --sender and --recipient)")
+    if not recipients:
+        raise Failure(Status.DATA, f"{named}: no recipients: no To, Cc or Bcc with an address (give --recipient)")
+    return Submission(sender, list(dict.fromkeys(recipients)), _BCC.sub(b"", header) + octets[len(header) :])
+
+
+def _made(options: argparse.Namespace) -> Submission:
+    if options.from_ is None:
+        raise Failure(Status.USAGE, "--from is missing: the message needs an author")
+    # No 8-bit text: not every server takes it.
+    message = EmailMessage(policy=policy.SMTP.clone(cte_type="7bit"))
+    try:
+        message["From"] = options.from_
+        for name in ("To", "Cc", "Bcc"):
+            addresses = getattr(options, name.lower())
+            if addresses:
+                message[name] = ", ".join(addresses)
+        if options.subject is not None:
+            message["Subject"] = options.subject
+        for header in options.header:
+            name, value = _field(header)
+            message[name] = value
+        sender = options.sender if options.sender is not None else reverse_path(message)
+        recipients = options.recipient or forward_paths(message)
+        if "Date" not in message:
+            message["Date"] = formatdate(localtime=True)
+        if "Message-ID" not in message:
+            # A domain that is given: to find one out might wait for a resolver.
+            message["Message-ID"] = make_msgid(domain=reverse_path(message).rpartition("@")[2] or "localhost")
+    except (ValueError, MessageError, IndexError) as error:
+        raise Failure(Status.DATA, f"the message cannot be made: {error}") from error
+    if not recipients:
+        raise Failure(Status.USAGE, "no recipients: give --to, --cc, --bcc or --recipient")
+    message.set_content(_text(options))
+    for path in options.attach:
+        kind, encoding = mimetypes.guess_type(path)
+        maintype, _, subtype = (kind if kind and not encoding else "application/octet-stream").partition("/")
+        message.add_attachment(_read(path), maintype=maintype, subtype=subtype, filename=Path(path).name)
+    unique = list(dict.fromkeys(recipients))
+    return Submission(sender, unique, flatten(message, utf8=not (sender + "".join(unique)).isascii()))
+
+
+def _field(header: str) -> tuple[str, str]:
+    name, colon, value = header.partition(":")
+    if not colon or not _FIELD_NAME.fullmatch(name):
+        raise Failure(Status.USAGE, f'--header {header!r} is not "NAME: VALUE"')
+    if name.lower().startswith(_MADE_HERE):
+        raise Failure(Status.USAGE, f"--header {name}: that one is made of the parts of the message")
+    return name, value.strip()
+
+
+def _text(options: argparse.Namespace) -> str:
+    if options.body_file is None:
+        return options.body or ""
+    try:
+        return _read(options.body_file).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Failure(
+            Status.NO_INPUT, f"--body-file {options.body_file}: it is not UTF-8 (octet {error.start})"
+        ) from error
+
+
+def _header(octets: bytes) -> bytes:
+    found = _HEADER.match(octets)
+    assert found is not None  # it matches nothing, too
+    return found[0]
+
+
+def _read(path: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if path == STANDARD_INPUT else Path(path).read_bytes()
+    except OSError as error:
+        raise Failure(Status.NO_INPUT, f"{path}: {error.strerror or error}") from error

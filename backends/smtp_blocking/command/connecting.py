@@ -1,0 +1,137 @@
+"""From a `Target` to a client that is connected, encrypted as the policy wants, introduced and logged in.
+
+Whatever goes wrong is a `Failure`.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from smtp_blocking import LMTP, SMTP, SMTP_SSL
+from smtp_proto.transcript import Observer
+from smtp_surface.exceptions import (
+    SMTPAuthenticationError,
+    SMTPException,
+    SMTPNotSupportedError,
+    SMTPResponseException,
+    SMTPServerDisconnected,
+)
+
+from .failures import failure
+from .server_options import Policy, Target
+from .status import Failure, Status
+
+
+@contextmanager
+def failing(target: Target) -> Iterator[None]:
+    """What is raised inside, as a `Failure`."""
+    try:
+        yield
+    except (OSError, SMTPException, ValueError) as error:
+        raise failure(error, target) from error
+
+
+def connect(
+    target: Target,
+    transcript: Observer | None,
+    *,
+    verify: bool = True,
+    pipelining: bool = True,
+    allow_cleartext_auth: bool = False,
+) -> SMTP:
+    """A client that has been greeted; over TLS already where that is implicit, in the clear otherwise."""
+    options: dict[str, Any] = {
+        "server_hostname": target.server_hostname,
+        "pipelining": pipelining,
+        "transcript": transcript,
+    }
+    if target.timeout is not None:
+        options["timeout"] = target.timeout
+    with failing(target):
+        try:
+            if target.tls is Policy.IMPLICIT:
+                return SMTP_SSL(target.host, target.port, context=target.context(verify=verify), **options)
+            client = LMTP if target.lmtp else SMTP
+            return client(target.host, target.port, allow_cleartext_auth=allow_cleartext_auth, **options)
+        except UnicodeError as error:
+            raise Failure(Status.NO_HOST, f"{target}: this can be no host's name: {error}") from error
+
+
+def secure(client: SMTP, target: Target) -> None:
+    """STARTTLS as the policy wants it.  Once begun it succeeds or fails; there is no way back into the clear."""
+    if target.tls in (Policy.NONE, Policy.IMPLICIT):
+        return
+    required = target.tls is Policy.REQUIRED
+    with failing(target):
+        client.ehlo_or_helo_if_needed()
+        if not client.has_extn("starttls"):
+            if required:
+                raise Failure(Status.TLS, f"{target}: TLS is required and not offered (STARTTLS)")
+            return
+        try:
+            client.starttls(context=target.context())
+        except SMTPResponseException as error:
+            # Refused before it began.  A 421, which closes, is the end of any policy.
+            if required or client.sock is None:
+                refused = failure(error, target)
+                status = Status.TEMPORARY if refused.status is Status.TEMPORARY else Status.TLS
+                raise Failure(status, f"{refused} (to STARTTLS)") from error
+
+
+def log_in(client: SMTP, target: Target, user: str, password: str) -> None:
+    """AUTH with the best mechanism that both sides have."""
+    with failing(target):
+        client.ehlo_or_helo_if_needed()
+        try:
+            client.login(user, password)
+        except (SMTPAuthenticationError, SMTPServerDisconnected):
+            raise
+        except SMTPNotSupportedError as error:
+            if client.has_extn("auth"):
+                what = (
+                    "the password would go over an unencrypted connection (use --tls required or implicit; "
+                    "--allow-cleartext-auth if you must)"
+                )
+            else:
+                what = "it offers no log-in here (AUTH); many do so over TLS only (--tls required)"
+            raise Failure(Status.LOGIN, f"{target}: {what}") from error
+        except SMTPException as error:
+            offered = client.esmtp_features.get("auth", "").strip()
+            raise Failure(Status.LOGIN, f"{target}: the log-in failed: {error} (offered: {offered})") from error
+
+
+def password_for(user: str, path: str | None) -> str:
+    """The password: the first line of the file at `path`, else SMTP_PROTO_PASSWORD, else asked for on the terminal.
+
+    It is no option: those are in the list of processes for everybody to see.
+    """
+    if path is not None:
+        try:
+            password = Path(path).read_text(encoding="utf-8").partition("\n")[0].removesuffix("\r")
+        except UnicodeDecodeError:
+            # Not as the cause: it would carry the octets of the file.
+            raise Failure(Status.NO_INPUT, f"--password-file {path}: it is not UTF-8") from None
+        except OSError as error:
+            raise Failure(Status.NO_INPUT, f"--password-file {path}: {error.strerror or error}") from error
+        if not password:
+            raise Failure(Status.NO_INPUT, f"--password-file {path}: its first line is empty")
+        return password
+    given = os.environ.get("SMTP_PROTO_PASSWORD")
+    if given:
+        return given
+    try:
+        with warnings.catch_warnings():
+            # Where there is no terminal it would warn, and then read the password from standard input, in plain sight.
+            warnings.simplefilter("error", getpass.GetPassWarning)
+            return getpass.getpass(f"Password of {user}: ")
+    except (getpass.GetPassWarning, EOFError) as error:
+        raise Failure(
+            Status.USAGE,
+            "no password: set SMTP_PROTO_PASSWORD or give --password-file (there is no terminal to ask on)",
+        ) from error
