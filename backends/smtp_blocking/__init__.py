@@ -16,6 +16,7 @@ import ssl
 import sys
 import warnings
 from contextlib import suppress
+from email.base64mime import body_encode as encode_base64  # noqa: F401  # one of the names that are read through here
 from typing import Any
 
 from smtp_proto.client import ClientConnection
@@ -26,6 +27,7 @@ from smtp_proto.transcript import Observer, closed_said, connected_said
 from smtp_surface.addresses import CRLF as CRLF
 from smtp_surface.addresses import _addr_only as _addr_only
 from smtp_surface.addresses import _fix_eols as _fix_eols
+from smtp_surface.addresses import _quote_periods as _quote_periods
 from smtp_surface.addresses import bCRLF as bCRLF
 from smtp_surface.addresses import quoteaddr, quotedata
 from smtp_surface.blocking import BlockingSMTP
@@ -43,9 +45,12 @@ from smtp_surface.exceptions import (
     SMTPSenderRefused,
     SMTPServerDisconnected,
 )
+from smtp_surface.replies import OLDSTYLE_AUTH as OLDSTYLE_AUTH
 from smtp_surface.replies import SMTPReply
 
 from .server import Server
+from .substitution import Substitution as Substitution
+from .substitution import install_as_smtplib
 from .transport import SocketTransport, may_be_overheard, own_name, peer_name
 
 __all__ = [
@@ -65,6 +70,7 @@ __all__ = [
     "SMTPServerDisconnected",
     "Server",
     "default_ssl_context",
+    "install_as_smtplib",
     "quoteaddr",
     "quotedata",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from email.utils import parseaddr
 
 CRLF = "\r\n"
@@ -23,8 +24,21 @@ def quoteaddr(addrstring: str) -> str:
     return f"<{address}>"
 
 
+def one_address(address: str | Sequence[str]) -> str:
+    """An address; a list of one counts as that one, as it does for `smtplib`.
+
+    `TypeError` for a list of several: `smtplib` takes the first of them or, before Python 3.13, joins them.
+    """
+    if isinstance(address, (list, tuple)):
+        if len(address) != 1:
+            raise TypeError(f"one address at a time, not {len(address)}: {address!r}")
+        [address] = address
+    return address  # type: ignore[return-value]  # anything else that is no text has never got any further
+
+
 def _addr_only(addrstring: str) -> str:
     """An address taken out of its display form; as it is where it cannot be parsed."""
+    addrstring = one_address(addrstring)
     if _BARE.fullmatch(addrstring):
         return addrstring
     name, address = parseaddr(addrstring)
@@ -34,6 +48,11 @@ def _addr_only(addrstring: str) -> str:
 def quotedata(data: str) -> str:
     """Lines with CRLF ends, and a dot before each that begins with one; kept for those who use it on its own."""
     return re.sub(r"(?m)^\.", "..", _fix_eols(data))
+
+
+def _quote_periods(bindata: bytes) -> bytes:
+    """`quotedata` for octets whose line ends are right."""
+    return re.sub(rb"(?m)^\.", b"..", bindata)
 
 
 def _fix_eols(data: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from smtp_proto.commands import Mail, Rcpt
 from smtp_proto.grammar import clean_text
 
-from .addresses import _fix_eols, bCRLF, path_of, quoteaddr
+from .addresses import _fix_eols, bCRLF, one_address, path_of, quoteaddr
 
 
 def split_options(options: Iterable[str]) -> tuple[str, ...]:
@@ -15,19 +15,23 @@ def split_options(options: Iterable[str]) -> tuple[str, ...]:
     return tuple(word for option in options for word in option.split(" ") if word)
 
 
-def check_path(command: type[Mail | Rcpt], address: str, parameters: str, keyword: str) -> None:
-    """`ValueError` for an address or options that must not be sent, in `smtplib`'s wording where it has one."""
-    clean("reverse-path" if command is Mail else "forward-path", address)
-    line = f"{keyword}:{quoteaddr(address)}{parameters}"
-    if "\r" not in line and "\n" not in line:  # those are for `putcmd` to name
+def path_argument(command: type[Mail | Rcpt], address: str, parameters: str, keyword: str) -> str:
+    """What follows the verb.  `ValueError` for an address or options that must not be sent, in `smtplib`'s wording
+    where it has one."""
+    address = clean("reverse-path" if command is Mail else "forward-path", address)
+    argument = f"{keyword}:{quoteaddr(address)}{parameters}"
+    if "\r" not in argument and "\n" not in argument:  # those are for `putcmd` to name
         command(path_of(address), split_options([parameters]))
+    return argument
 
 
 def clean(argument: str, address: str) -> str:
-    """`address` as it is; `InvalidArgument` for what taking it out of its display form would only cut off.
+    """`address` as it is (see `one_address`); `InvalidArgument` for what taking it out of its display form would only
+    cut off.
 
     A lone surrogate is a `UnicodeEncodeError`, as in `smtplib`.
     """
+    address = one_address(address)
     address.encode("utf-8")
     clean_text(argument, address)
     return address

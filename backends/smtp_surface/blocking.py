@@ -254,7 +254,10 @@ class BlockingSMTP(MailConversations):
         return self
 
     def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc: BaseException | None = None,
+        traceback: TracebackType | None = None,
     ) -> None:
         """QUIT and close.  A refused QUIT raises only where the block has neither raised nor delivered."""
         if isinstance(exc, KeyboardInterrupt):

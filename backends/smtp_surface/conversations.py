@@ -32,8 +32,8 @@ from smtp_proto.session import ClientSession
 from smtp_proto.states import Stage, State
 from smtp_proto.transcript import Observer, Said, body_said, command_said
 
-from .addresses import CRLF, _addr_only, bCRLF, quoteaddr
-from .arguments import check_path, clean
+from .addresses import CRLF, _addr_only, bCRLF
+from .arguments import clean, path_argument
 from .exceptions import (
     SMTPException,
     SMTPHeloError,
@@ -132,7 +132,9 @@ class Conversations:
         except InvalidArgument:
             raise
         except LocalProtocolError as error:
-            if self._session is not None and self._session.connection.closed:
+            connection = self._session.connection if self._session is not None else None
+            if connection is not None and (connection.closed or connection.state is State.TLS):
+                # The latter: after STARTTLS's 220 the server waits for a handshake, and understands nothing else.
                 self._discard()
                 raise SMTPServerDisconnected(f"Server not connected: {error}") from error
             raise SMTPException(str(error)) from error
@@ -335,13 +337,11 @@ class Conversations:
                     raise self._lacking("SMTPUTF8 not supported by server")
                 self.command_encoding = "utf-8"
             parameters = " " + " ".join(options)
-        check_path(Mail, sender, parameters, "from")
-        return (yield from self._docmd("mail", f"from:{quoteaddr(sender)}{parameters}"))
+        return (yield from self._docmd("mail", path_argument(Mail, sender, parameters, "from")))
 
     def _rcpt(self, recip: str, options: Sequence[str] = ()) -> Flow[Answer]:
         parameters = " " + " ".join(options) if options and self.does_esmtp else ""
-        check_path(Rcpt, recip, parameters, "to")
-        return (yield from self._docmd("rcpt", f"to:{quoteaddr(recip)}{parameters}"))
+        return (yield from self._docmd("rcpt", path_argument(Rcpt, recip, parameters, "to")))
 
     def _verify(self, address: str) -> Flow[Answer]:
         return (yield from self._docmd("vrfy", _addr_only(clean("address", address))))

@@ -20,7 +20,7 @@ from smtp_proto.replies import Reply
 from smtp_proto.states import State
 from smtp_proto.transaction import MessageWriter, deliver
 
-from .addresses import path_of
+from .addresses import one_address, path_of
 from .arguments import clean, message_octets, size_on_the_wire, split_options
 from .conversations import Answer, Refused
 from .exceptions import SMTPDataError
@@ -113,7 +113,8 @@ class MailConversations(LoginConversations):
             if self.has_extn("size"):
                 options.append(f"size={size_on_the_wire(octets)}")
             options.extend(mail_options)
-        outcome = Outcome([to_addrs] if isinstance(to_addrs, str) else to_addrs, from_addr)
+        recipients = [to_addrs] if isinstance(to_addrs, str) else [one_address(address) for address in to_addrs]
+        outcome = Outcome(recipients, from_addr)
         if self._own("mail", "rcpt", "data", "docmd", "putcmd", "getreply", "send", "rset", "_rset"):
             yield from self._in_one_go(outcome, octets, options, rcpt_options)
         else:

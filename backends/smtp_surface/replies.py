@@ -8,7 +8,7 @@ from typing import Self
 from smtp_proto.grammar import EnhancedStatus
 from smtp_proto.replies import Reply
 
-_OLD_STYLE_AUTH = re.compile(r"auth=(.*)", re.IGNORECASE)
+OLDSTYLE_AUTH = re.compile(r"auth=(.*)", re.IGNORECASE)
 _KEYWORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
 
 
@@ -49,7 +49,7 @@ def features_of(reply: Reply) -> dict[str, str]:
     features: dict[str, str] = {}
     for octets in reply.lines[1:]:
         line = octets.strip(b" \t\r\n").decode("latin-1")
-        old_style = _OLD_STYLE_AUTH.match(line)
+        old_style = OLDSTYLE_AUTH.match(line)
         if old_style is not None:
             features["auth"] = f"{features.get('auth', '')} {old_style[1]}"
             continue

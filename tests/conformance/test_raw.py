@@ -144,6 +144,19 @@ def test_starttls_by_hand(backend: Backend) -> None:
         assert client.sendmail("a@client.test", "b@mx.test", MESSAGE) == {}
 
 
+@pytest.mark.parametrize("use", [Client.noop, Client.quit, lambda client: client.docmd("XODD")])
+def test_starttls_by_hand_without_a_handshake(backend: Backend, use: Callable[[Client], object]) -> None:
+    """Behind STARTTLS's 220 a command in the clear is a lost connection, and is not sent."""
+    script: list[Step] = [*opening("STARTTLS"), *turn(b"starttls", b"220 go"), ExpectEOF()]
+    with ScriptedServer(script) as server:
+        client = backend.connect(server)
+        client.ehlo()
+        assert client.docmd("STARTTLS")[0] == 220
+        with pytest.raises(backend.module.SMTPServerDisconnected):
+            use(client)
+        assert client.sock is None
+
+
 class Double:
     """Something like a socket, with the least that `smtplib` needs."""
 
