@@ -25,8 +25,16 @@ EXTRA_ARGUMENTS: Final = {
 }
 #: Arguments that only some versions of `smtplib` have.
 UNION: Final = {"keyfile", "certfile"}
-#: Public names of the classes beyond those of `smtplib`: what exceptions know, and the arguments above.
-EXTRA_ATTRIBUTES: Final = {"reply", "outcome", "enhanced", "temporary", "may_be_delivered", *EXTRA_ARGUMENTS}
+#: Methods and attributes that the classes have beyond those of `smtplib`, and the arguments above under their names.
+EXTRA_NAMES: Final = {
+    "deliver": "what became of a message as one value, refusals included",
+    "reply": "exceptions: the whole reply behind it, typed",
+    "enhanced": "exceptions: its enhanced status",
+    "temporary": "exceptions: whether the same may succeed later",
+    "outcome": "exceptions: how far a transaction came",
+    "may_be_delivered": "exceptions: whether trying again could deliver twice",
+    **EXTRA_ARGUMENTS,
+}
 #: What has another value by default: EHLO's name, for which nothing is looked up.
 OTHER_VALUES: Final = {"local_hostname"}
 #: Names of the module that `smtplib` has for itself alone: what it imports, but for `socket`, `ssl` and `sys`, which
@@ -64,7 +72,7 @@ def attributes(theirs: Any, ours: Any, name: str) -> Iterator[str]:
 def more(theirs: Any, ours: Any, name: str) -> Iterator[str]:
     """What an instance or a class has beyond what is listed."""
     public = {attribute for attribute in dir(ours) if not attribute.startswith("_")}
-    for attribute in sorted(public - set(dir(theirs)) - EXTRA_ATTRIBUTES - UNION):
+    for attribute in sorted(public - set(dir(theirs)) - set(EXTRA_NAMES) - UNION):
         yield f"{name}.{attribute} is more, and not in the list"
 
 
