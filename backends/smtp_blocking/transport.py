@@ -13,7 +13,6 @@ that people assign to `smtp.sock`) only has `sendall` and `recv`, and is used ju
 from __future__ import annotations
 
 import errno
-import os
 import select
 import socket
 import ssl
@@ -24,15 +23,12 @@ from types import BuiltinMethodType
 from typing import Any
 
 from smtp_proto.effects import Sent
-from smtp_proto.grammar import WORD
 
 # Octets asked for in one read: the largest TLS record is 16 kB, and replies are smaller.
 READ_SIZE = 65536
 # Octets in one write from which on it is part of a long message: then what has arrived is looked at even if the write
 # never had to wait, so that a peer that reads on behind an early refusal is heard.
 LARGE = 32768
-
-_LOOPBACK_NETWORKS = ("127.", "::ffff:127.")
 
 _DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
 
@@ -70,9 +66,8 @@ class _Wait:
 class SocketTransport:
     """A connected socket; see the module's header.  Raises nothing but `OSError`."""
 
-    def __init__(self, sock: socket.socket, on_send: Callable[[bytes], None] | None = None) -> None:
-        """`on_send` is told all octets before they are written; `OSError` for a socket that is closed."""
-        self._on_send = on_send
+    def __init__(self, sock: socket.socket) -> None:
+        """`OSError` for a socket that is closed."""
         self._woken = False
         self._wait: _Wait | None = None
         self._use(sock)
@@ -122,8 +117,6 @@ class SocketTransport:
     def send(self, chunks: list[bytes], timeout: float | None, listen: bool) -> Sent:
         """Write `chunks`; `TimeoutError` if for `timeout` seconds not an octet could be written."""
         octets = b"".join(chunks) if len(chunks) > 1 else chunks[0]
-        if self._on_send is not None:
-            self._on_send(octets)
         if self._wait is None:
             self.sock.sendall(octets)
             return Sent(None, [])
@@ -232,43 +225,3 @@ class SocketTransport:
         with suppress(OSError):
             # Not `SSLSocket.shutdown`: that takes its TLS off first, and the other thread would go on in the clear.
             socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
-
-
-def may_be_overheard(sock: object) -> bool:
-    """True for a connection over a network that is not encrypted."""
-    # What is no socket of the operating system was handed in, and whoever did knows where it leads.
-    if not isinstance(sock, socket.socket) or isinstance(sock, ssl.SSLSocket):
-        return False
-    try:
-        peer = sock.getpeername()
-    except OSError as error:
-        # Nothing can be sent any more over a connection that was reset, so nothing can be overheard either.
-        return error.errno not in (errno.ENOTCONN, errno.EINVAL)
-    # A Unix socket's name is no tuple.
-    return isinstance(peer, tuple) and peer[0] != "::1" and not str(peer[0]).startswith(_LOOPBACK_NETWORKS)
-
-
-def peer_name(sock: object) -> str:
-    """The other end of a connection, for people."""
-    if isinstance(sock, socket.socket):
-        with suppress(OSError):
-            peer = sock.getpeername()
-            return f"{peer[0]} port {peer[1]}" if isinstance(peer, tuple) else str(peer) or "a Unix socket"
-    return "a socket that was handed in"
-
-
-def own_name(sock: object) -> str:
-    """What to introduce oneself as (RFC 5321 4.1.1.1, 4.1.3): a name with a dot, else an address literal.
-
-    Nothing is looked up: a resolver that does not answer would hold every program up for its time-out.
-    """
-    name = os.uname().nodename if hasattr(os, "uname") else ""
-    if "." in name and name.isascii() and WORD.fullmatch(name):
-        return name
-    address = "127.0.0.1"
-    if isinstance(sock, socket.socket):
-        with suppress(OSError):
-            own = sock.getsockname()
-            if isinstance(own, tuple):
-                address = str(own[0]).partition("%")[0]
-    return f"[IPv6:{address}]" if ":" in address else f"[{address}]"

@@ -89,7 +89,7 @@ class AsyncDriver(Driver[AsyncTransport]):
         transport = self._connected
         match effect:
             case Send():
-                return await transport.send(effect.chunks, self._left(effect), effect.listen)
+                return await transport.send(self._chunks(effect), self._left(effect), effect.listen)
             case Receive():
                 return await transport.receive(self._left(effect))
             case Poll():

@@ -14,27 +14,22 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Sequence
-from datetime import datetime
 from email.message import Message
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from smtp_proto.client import ClientConnection
 from smtp_proto.effects import Flow
 from smtp_proto.outcome import Outcome
 
+from .client import Client, steps_of
 from .conversations import Answer, Refused
-from .delivery import MailConversations
 from .driver import BlockingDriver
 from .login import AuthObject
 
 T = TypeVar("T")
 
-# What `sendmail` relies on: while these are the library's own, it may send a whole transaction at once.
-_STEPS = ("mail", "rcpt", "data", "docmd", "putcmd", "getreply", "send", "rset", "_rset")
 
-
-class BlockingSMTP(MailConversations):
+class BlockingSMTP(Client):
     """The methods of `smtplib.SMTP`.  A backend adds how to connect, and `_live`.
 
     Unless a method says otherwise: what it sends is one command line; it returns ``(code, text)``, refusals included;
@@ -45,48 +40,23 @@ class BlockingSMTP(MailConversations):
 
     _driver: BlockingDriver
     _lock: threading.RLock
+    _machinery = ("_driver", "_lock")
 
-    def __new__(cls, *_arguments: Any, **_options: Any) -> Self:
-        # Here and not in `__init__`: there are subclasses that use methods before they call that, or never do.
-        self = super().__new__(cls)
-        self.esmtp_features = {}
+    def _prepare(self) -> None:
         self._driver = BlockingDriver()
+        self._driver.on_send = lambda octets: sys.audit("smtplib.send", self, octets)
         self._lock = threading.RLock()
-        return self
-
-    def __getstate__(self) -> dict[str, Any]:
-        # For copies of a client that is not connected; `__new__` makes these two.
-        return {name: value for name, value in self.__dict__.items() if name not in ("_driver", "_lock")}
 
     def _run(self, flow: Flow[T]) -> T:
         with self._lock:
             self._refuse_callbacks()
-            driver = self._driver
             try:
-                return driver.run(flow)
+                return self._driver.run(flow)
             except BaseException as error:
-                session = self._session
-                if session is not None and not self._in_step(session.connection, driver.touched, error):
-                    self._discard()
+                self._interrupted(error)
                 raise
 
-    @staticmethod
-    def _in_step(connection: ClientConnection, touched: bool, error: BaseException) -> bool:
-        """True if the connection can be used on after `error`: nothing was begun, or all that was is complete."""
-        if not touched and not connection.pending_output:
-            return True
-        return isinstance(error, Exception) and connection.at_boundary
-
     # -- the lowest level ---------------------------------------------------------------------------------------------
-
-    def set_debuglevel(self, debuglevel: int) -> None:
-        """Print the conversation to standard error (1), with the time of day (2); secrets are masked."""
-        self.debuglevel = debuglevel
-
-    def _print_debug(self, *args: object) -> None:
-        # Local time, as `smtplib` prints it: this is for the person at the terminal.
-        stamp = [datetime.now().astimezone().time()] if self.debuglevel > 1 else []
-        print(*stamp, *args, file=sys.stderr)  # noqa: T201  # this is what debuglevel is for
 
     def send(self, s: bytes | str) -> None:
         """Write octets (or text, in `command_encoding`) as they are; for what no method covers."""
@@ -266,4 +236,4 @@ class BlockingSMTP(MailConversations):
         self._run(self._goodbye(failed=exc is not None))
 
 
-BlockingSMTP._library = {name: getattr(BlockingSMTP, name) for name in _STEPS}
+BlockingSMTP._library = steps_of(BlockingSMTP)

@@ -11,7 +11,7 @@ deadline in seconds (None: wait as long as it takes), which raise nothing but `O
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from smtp_proto.effects import (
@@ -29,14 +29,13 @@ from smtp_proto.effects import (
 )
 from smtp_proto.states import DEFAULT_TIMEOUTS, Stage
 
+from .timeouts import Timeouts
+
 if TYPE_CHECKING:
     import ssl
 
 T = TypeVar("T")
 Transport = TypeVar("Transport")
-
-#: Seconds for each stage; None waits for ever.
-Timeouts = Mapping[Stage, float | None]
 
 
 class BlockingTransport(Protocol):
@@ -71,6 +70,8 @@ class Driver(Generic[Transport]):
         self.timeouts = timeouts
         #: True once the flow under way has asked for I/O: from then on an interruption may have lost something.
         self.touched = False
+        #: Told all octets before they are written.
+        self.on_send: Callable[[bytes], None] | None = None
         self._deadline: float | None = None
 
     @property
@@ -78,6 +79,15 @@ class Driver(Generic[Transport]):
         if self.transport is None:
             raise OSError("not connected")
         return self.transport
+
+    def _chunks(self, effect: Send) -> list[bytes]:
+        """What is to be written, when whoever wants to know has been told."""
+        if self.on_send is not None:
+            octets = b"".join(effect.chunks) if len(effect.chunks) > 1 else effect.chunks[0]
+            if octets:
+                self.on_send(octets)
+            return [octets]
+        return effect.chunks
 
     def _left(self, effect: Send | Receive) -> float | None:
         """Seconds until the deadline of a wait, which began with an earlier effect if this one is `again`."""
@@ -135,7 +145,7 @@ class BlockingDriver(Driver[BlockingTransport]):
             return stop.value  # type: ignore[no-any-return]  # the flow's T
 
     def _send(self, transport: BlockingTransport, effect: Send) -> Sent:
-        return transport.send(effect.chunks, self._left(effect), effect.listen)
+        return transport.send(self._chunks(effect), self._left(effect), effect.listen)
 
     def _receive(self, transport: BlockingTransport, effect: Receive) -> bytes:
         return transport.receive(self._left(effect))

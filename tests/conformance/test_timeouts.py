@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from smtp_proto.states import Stage
+from smtp_proto.states import DEFAULT_TIMEOUTS, Stage
+from smtp_surface import timeouts
 from tests.certificates import client_context, server_context
 from tests.needs import needs_linux, needs_unix_sockets
 from tests.scripted import Delay, Expect, ExpectEOF, ExpectHangUp, ScriptedServer, Send, StartTLS, Step
@@ -140,11 +141,27 @@ def test_tls_handshake_has_a_deadline(backend: Backend) -> None:
 def test_connecting_has_a_deadline(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not given, the time-out is what is recommended for each stage, and for connecting too."""
     needs_linux()  # where a queue of connections that is full makes the next one wait, instead of refusing it
-    recommended = {**backend.module.DEFAULT_TIMEOUTS, Stage.CONNECT: HASTE}
-    monkeypatch.setattr(backend.module, "DEFAULT_TIMEOUTS", recommended)
+    monkeypatch.setattr(timeouts, "DEFAULT_TIMEOUTS", {**DEFAULT_TIMEOUTS, Stage.CONNECT: HASTE})
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
         host, port = listener.getsockname()
         with socket.create_connection((host, port), PATIENCE), pytest.raises(TimeoutError):
             backend.open("SMTP", host, port)
+
+
+def test_a_table(backend: Backend) -> None:
+    """A table has the seconds of some stages; the others keep what is recommended, and the socket shows none."""
+    with ScriptedServer([*opening(), ExpectHangUp()]) as server:
+        client = backend.open("SMTP", server.host, server.port, timeout={Stage.MAIL: HASTE, "data": None})
+        client.ehlo()
+        assert client._driver.timeouts == {**DEFAULT_TIMEOUTS, Stage.MAIL: HASTE, Stage.DATA: None}
+        with pytest.raises(backend.module.SMTPServerDisconnected, match="timed out"):
+            client.mail("a@client.test")
+
+
+@pytest.mark.parametrize("wrong", [{"mail": 0}, {"MAIL": 1}, -1], ids=str)
+def test_a_table_with_a_mistake(backend: Backend, wrong: Any) -> None:
+    """A stage that there is not, and a time that is none, are a ValueError before anything is connected to."""
+    with ScriptedServer() as server, pytest.raises(ValueError, match=r"timeout|Stage"):
+        backend.open("SMTP", server.host, server.port, timeout=wrong)
