@@ -127,7 +127,8 @@ class Conversations:
         except (ConnectionLost, RemoteProtocolError) as error:
             self._discard()
             if isinstance(error.__cause__, LimitExceeded):
-                raise SMTPResponseException(500, "Line too long.") from error
+                outcome = error.outcome if isinstance(error, ConnectionLost) else None
+                raise self._refusal(SMTPResponseException(500, "Line too long."), None, outcome) from error
             raise self._lost(error) from error
         except InvalidArgument:
             raise

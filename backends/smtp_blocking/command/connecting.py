@@ -9,7 +9,7 @@ import getpass
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from .status import Failure, Status
 
 
 @contextmanager
-def failing(target: Target) -> Iterator[None]:
+def _failing(target: Target) -> Iterator[None]:
     """What is raised inside, as a `Failure`."""
     try:
         yield
@@ -37,15 +37,19 @@ def failing(target: Target) -> Iterator[None]:
         raise failure(error, target) from error
 
 
-def connect(
+@contextmanager
+def connected(
     target: Target,
     transcript: Observer | None,
     *,
-    verify: bool = True,
     pipelining: bool = True,
     allow_cleartext_auth: bool = False,
-) -> SMTP:
-    """A client that has been greeted; over TLS already where that is implicit, in the clear otherwise."""
+) -> Iterator[SMTP]:
+    """A client that has been greeted; over TLS already where that is implicit, in the clear otherwise.
+
+    What is raised inside becomes a `Failure`.  It says QUIT at the end, and whatever is answered to that is no failure:
+    all that matters has been said.
+    """
     options: dict[str, Any] = {
         "server_hostname": target.server_hostname,
         "pipelining": pipelining,
@@ -53,14 +57,22 @@ def connect(
     }
     if target.timeout is not None:
         options["timeout"] = target.timeout
-    with failing(target):
+    client: SMTP
+    with _failing(target):
         try:
             if target.tls is Policy.IMPLICIT:
-                return SMTP_SSL(target.host, target.port, context=target.context(verify=verify), **options)
-            client = LMTP if target.lmtp else SMTP
-            return client(target.host, target.port, allow_cleartext_auth=allow_cleartext_auth, **options)
+                client = SMTP_SSL(target.host, target.port, context=target.context, **options)
+            else:
+                kind = LMTP if target.lmtp else SMTP
+                client = kind(target.host, target.port, allow_cleartext_auth=allow_cleartext_auth, **options)
         except UnicodeError as error:
             raise Failure(Status.NO_HOST, f"{target}: this can be no host's name: {error}") from error
+    try:
+        with _failing(target):
+            yield client
+    finally:
+        with suppress(SMTPResponseException), client:
+            pass
 
 
 def secure(client: SMTP, target: Target) -> None:
@@ -68,42 +80,40 @@ def secure(client: SMTP, target: Target) -> None:
     if target.tls in (Policy.NONE, Policy.IMPLICIT):
         return
     required = target.tls is Policy.REQUIRED
-    with failing(target):
-        client.ehlo_or_helo_if_needed()
-        if not client.has_extn("starttls"):
-            if required:
-                raise Failure(Status.TLS, f"{target}: TLS is required and not offered (STARTTLS)")
-            return
-        try:
-            client.starttls(context=target.context())
-        except SMTPResponseException as error:
-            # Refused before it began.  A 421, which closes, is the end of any policy.
-            if required or client.sock is None:
-                refused = failure(error, target)
-                status = Status.TEMPORARY if refused.status is Status.TEMPORARY else Status.TLS
-                raise Failure(status, f"{refused} (to STARTTLS)") from error
+    client.ehlo_or_helo_if_needed()
+    if not client.has_extn("starttls"):
+        if required:
+            raise Failure(Status.TLS, f"{target}: TLS is required and not offered (STARTTLS)")
+        return
+    try:
+        client.starttls(context=target.context)
+    except SMTPResponseException as error:
+        # Refused before it began.  A 421, which closes, is the end of any policy.
+        if required or client.sock is None:
+            refused = failure(error, target)
+            status = Status.TEMPORARY if refused.status is Status.TEMPORARY else Status.TLS
+            raise Failure(status, f"{refused} (to STARTTLS)") from error
 
 
 def log_in(client: SMTP, target: Target, user: str, password: str) -> None:
     """AUTH with the best mechanism that both sides have."""
-    with failing(target):
-        client.ehlo_or_helo_if_needed()
-        try:
-            client.login(user, password)
-        except (SMTPAuthenticationError, SMTPServerDisconnected):
-            raise
-        except SMTPNotSupportedError as error:
-            if client.has_extn("auth"):
-                what = (
-                    "the password would go over an unencrypted connection (use --tls required or implicit; "
-                    "--allow-cleartext-auth if you must)"
-                )
-            else:
-                what = "it offers no log-in here (AUTH); many do so over TLS only (--tls required)"
-            raise Failure(Status.LOGIN, f"{target}: {what}") from error
-        except SMTPException as error:
-            offered = client.esmtp_features.get("auth", "").strip()
-            raise Failure(Status.LOGIN, f"{target}: the log-in failed: {error} (offered: {offered})") from error
+    client.ehlo_or_helo_if_needed()
+    try:
+        client.login(user, password)
+    except (SMTPAuthenticationError, SMTPServerDisconnected):
+        raise
+    except SMTPNotSupportedError as error:
+        if client.has_extn("auth"):
+            what = (
+                "the password would go over an unencrypted connection (use --tls required or implicit; "
+                "--allow-cleartext-auth if you must)"
+            )
+        else:
+            what = "it offers no log-in here (AUTH); many do so over TLS only (--tls required)"
+        raise Failure(Status.LOGIN, f"{target}: {what}") from error
+    except SMTPException as error:
+        offered = client.esmtp_features.get("auth", "").strip()
+        raise Failure(Status.LOGIN, f"{target}: the log-in failed: {error} (offered: {offered})") from error
 
 
 def password_for(user: str, path: str | None) -> str:

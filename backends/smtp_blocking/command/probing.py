@@ -16,7 +16,7 @@ from smtp_proto.replies import Reply
 from smtp_proto.transcript import Observer, Said
 
 from .certificate import Certificate, read_certificate
-from .connecting import connect, failing
+from .connecting import connected
 from .failures import failure
 from .server_options import Policy, Target
 from .status import Failure, Status
@@ -44,12 +44,13 @@ class Findings(NamedTuple):
 
 def ask(target: Target, observe: Observer) -> Findings:
     """All that a server says to somebody who only asks; `Failure` if it cannot be asked."""
+    anybody = target.context.verify_mode is ssl.CERT_NONE
     try:
-        return _ask(target, observe, unverified="nothing was verified (--insecure)" if target.insecure else None)
+        return _ask(target, observe, unverified="nothing was verified (--insecure)" if anybody else None)
     except Failure as problem:
         if not isinstance(problem.__cause__, ssl.SSLCertVerificationError):
             raise
-        return _ask(target._replace(insecure=True), observe, unverified=problem.__cause__.verify_message)
+        return _ask(target.trusting_anybody(), observe, unverified=problem.__cause__.verify_message)
 
 
 def _ask(target: Target, observe: Observer, unverified: str | None) -> Findings:
@@ -60,7 +61,7 @@ def _ask(target: Target, observe: Observer, unverified: str | None) -> Findings:
             greeting.append(said.reply)
         observe(said)
 
-    with connect(target, hear) as client, failing(target):
+    with connected(target, hear) as client:
         first = _introduce(client)
         if target.tls is Policy.IMPLICIT:
             return Findings(greeting[0], None, _tls(client, unverified), first, None)
@@ -85,7 +86,7 @@ def _start_tls(client: SMTP, target: Target) -> Failure | None:
         required = target.tls is Policy.REQUIRED
         return Failure(Status.TLS, f"{target}: TLS is required and not offered (STARTTLS)") if required else None
     try:
-        client.starttls(context=target.context())
+        client.starttls(context=target.context)
     except ssl.SSLCertVerificationError:
         raise
     except (OSError, ValueError) as error:

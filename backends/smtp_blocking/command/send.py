@@ -12,7 +12,7 @@ from smtp_surface.refusals import refusal_error, refusals
 
 from . import arguments, composing, server_options
 from .composing import Submission
-from .connecting import connect, failing, log_in, password_for, secure
+from .connecting import connected, log_in, password_for, secure
 from .failures import MAY_BE_DELIVERED, failure
 from .server_options import Target
 from .status import Failure, Status
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace, terminal: Terminal) -> Status:
     password = password_for(options.user, options.password_file) if options.user else None
     sending = _Sending(terminal, options.verbose)
     try:
-        with connect(
+        with connected(
             target,
             sending.observe,
             pipelining=not options.no_pipelining,
@@ -89,14 +89,13 @@ class _Sending:
 
 
 def _deliver(client: SMTP, target: Target, submission: Submission, terminal: Terminal) -> Outcome:
-    with failing(target):
-        client.ehlo_or_helo_if_needed()
-        outcome = client.deliver(
-            submission.content,
-            submission.sender,
-            submission.recipients,
-            _parameters(client, target, submission, terminal),
-        )
+    client.ehlo_or_helo_if_needed()
+    outcome = client.deliver(
+        submission.content,
+        submission.sender,
+        submission.recipients,
+        _parameters(client, target, submission, terminal),
+    )
     refusal = refusal_error(outcome)
     if refusal is not None:
         # What the failure sums up, in the server's own words.

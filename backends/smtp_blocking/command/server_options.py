@@ -29,24 +29,19 @@ class Target(NamedTuple):
     port: int
     lmtp: bool
     tls: Policy
-    cafile: str | None
+    context: ssl.SSLContext
     server_hostname: str | None
-    insecure: bool
     timeout: float | None
 
     def __str__(self) -> str:
         return self.host if self.host.startswith("/") else f"{self.host} port {self.port}"
 
-    def context(self, *, verify: bool = True) -> ssl.SSLContext:
-        """What TLS verifies: everything, unless --insecure says otherwise or `verify` is False."""
-        try:
-            context = ssl.create_default_context(cafile=self.cafile)
-        except OSError as error:
-            raise Failure(Status.NO_INPUT, f"--cafile {self.cafile}: {error.strerror or error}") from error
-        if self.insecure or not verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return context
+    def trusting_anybody(self) -> Target:
+        """The same server, whoever it is."""
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return self._replace(context=context)
 
 
 _policy = arguments.reading(Policy, ", ".join(policy.value for policy in Policy))
@@ -118,13 +113,9 @@ def target(options: argparse.Namespace) -> Target:
         raise Failure(Status.USAGE, "--server-hostname is missing: a path is no name that a certificate could have")
     client = smtp_blocking.SMTP_SSL if tls is Policy.IMPLICIT else smtp_blocking.SMTP
     default = smtp_blocking.LMTP_PORT if options.lmtp else client.default_port
-    return Target(
-        host,
-        port or default,
-        options.lmtp,
-        tls,
-        options.cafile,
-        options.server_hostname,
-        options.insecure,
-        options.timeout,
-    )
+    try:
+        context = ssl.create_default_context(cafile=options.cafile)
+    except OSError as error:
+        raise Failure(Status.NO_INPUT, f"--cafile {options.cafile}: {error.strerror or error}") from error
+    made = Target(host, port or default, options.lmtp, tls, context, options.server_hostname, options.timeout)
+    return made.trusting_anybody() if options.insecure else made
