@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from .errors import InvalidArgument
 from .grammar import (
@@ -28,7 +28,10 @@ from .grammar import (
     clean_text,
     excerpt,
 )
+from .parameter import Parameter, check_placement
 from .records import Record, set_field
+
+P = TypeVar("P", bound=Parameter)
 
 
 class Command(Record):
@@ -89,7 +92,11 @@ class Lhlo(_Domain):
 
 
 class _Envelope(Command):
-    """MAIL or RCPT: a path and the parameters that extensions define."""
+    """MAIL or RCPT: a path and the parameters that extensions define.
+
+    A parameter is a string as it stands in the line, or one of the classes of `smtp_proto.parameters`, which is also
+    checked for its place: `InvalidArgument` for one of the other command, or beside one that it excludes.
+    """
 
     __slots__ = ("parameters", "path")
     fields = ("path", "parameters")
@@ -111,6 +118,8 @@ class _Envelope(Command):
             if not WORD.fullmatch(parameter):
                 raise InvalidArgument("parameter", f"{excerpt(parameter)} is not one word")
             line += b" " + clean_text("parameter", parameter)
+        if any(isinstance(parameter, Parameter) for parameter in parameters):
+            check_placement(self.verb, parameters)
         set_field(self, "path", path)
         set_field(self, "parameters", parameters)
         set_field(self, "line", line + CRLF)
@@ -122,6 +131,13 @@ class _Envelope(Command):
             if name.upper() == keyword:
                 return value
         return None
+
+    def get(self, kind: type[P]) -> P | None:
+        """The typed parameter of this class, or None: ``command.get(Notify)``.
+
+        What a server has read is typed; of what a client was given, only what it was given typed.
+        """
+        return next((parameter for parameter in self.parameters if isinstance(parameter, kind)), None)
 
 
 class Mail(_Envelope):

@@ -6,12 +6,24 @@ they came: a server's nonsense never raises, it only makes the typed view of it 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from .replies import Reply
 
 # RFC 1870 3: size-value is 1*20DIGIT.  A longer number says nothing about any real message.
 MAX_SIZE_DIGITS = 20
+
+
+_FUTURE_RELEASE = re.compile(r"([1-9][0-9]{0,8}) (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)", re.ASCII)
+
+
+class FutureRelease(NamedTuple):
+    """How long a server holds a message (RFC 4865 3): so many seconds, and until a date-time in UTC (RFC 3339)."""
+
+    interval: int
+    date_time: str
 
 
 class Extensions(Mapping[str, str]):
@@ -77,3 +89,41 @@ class Extensions(Mapping[str, str]):
         """The limits of RFC 9422 by name (RCPTMAX, MAILMAX, RCPTDOMAINMAX); one that is no number is left out."""
         pairs = [limit.partition("=") for limit in self._parameters.get("LIMITS", "").upper().split()]
         return {name: int(value) for name, _, value in pairs if value.isascii() and value.isdigit() and len(value) < 10}
+
+    @property
+    def deliver_by(self) -> int | None:
+        """The least time of BY in mode R, in seconds (RFC 2852 3); None where none is said."""
+        minimum = self._parameters.get("DELIVERBY", "").partition(",")[0]
+        # RFC 2852 3: min-by-time is 1*9DIGIT.
+        return int(minimum) if minimum.isascii() and minimum.isdigit() and len(minimum) <= 9 else None
+
+    @property
+    def future_release(self) -> FutureRelease | None:
+        """The bounds of HOLDFOR and HOLDUNTIL (RFC 4865 3); None where they are not said, or not in this form."""
+        match = _FUTURE_RELEASE.fullmatch(self._parameters.get("FUTURERELEASE", "").upper())
+        return FutureRelease(int(match[1]), match[2]) if match is not None else None
+
+    @property
+    def mt_priority(self) -> str | None:
+        """The name of the priority profile (RFC 6710 3, "MIXER" for one); "" for the default, None without it."""
+        return self._parameters["MT-PRIORITY"].upper() if "MT-PRIORITY" in self._parameters else None
+
+    @property
+    def no_soliciting(self) -> tuple[str, ...]:
+        """The solicitation class keywords that the server does not want to see, in upper case (RFC 3865 2.1)."""
+        return tuple(word for word in self._parameters.get("NO-SOLICITING", "").upper().split(",") if word)
+
+    @property
+    def burl(self) -> tuple[str, ...]:
+        """The kinds of URL that BURL takes: "imap", or "imap://host" for one server (RFC 4468 3.3)."""
+        return tuple(self._parameters.get("BURL", "").split())
+
+    @property
+    def xclient(self) -> tuple[str, ...]:
+        """The names of XCLIENT's attributes, in upper case."""
+        return tuple(self._parameters.get("XCLIENT", "").upper().split())
+
+    @property
+    def xforward(self) -> tuple[str, ...]:
+        """The names of XFORWARD's attributes, in upper case."""
+        return tuple(self._parameters.get("XFORWARD", "").upper().split())

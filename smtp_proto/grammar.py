@@ -82,6 +82,11 @@ def clean_text(argument: str, text: str) -> bytes:
         raise InvalidArgument(argument, f"a lone surrogate in {excerpt(text)} has no encoding") from None
 
 
+def domain_of(path: str) -> str:
+    """The domain of a path, in lower case; "" where it has none ("postmaster")."""
+    return path.rpartition("@")[2].lower() if "@" in path else ""
+
+
 def xtext(octets: bytes) -> str:
     """Encode for a parameter's value (RFC 3461 4): "+", "=" and all but printable ASCII become ``+HH``."""
     return "".join(chr(c) if 33 <= c <= 126 and c not in b"+=" else f"+{c:02X}" for c in octets)

@@ -11,6 +11,7 @@ import binascii
 from base64 import b64decode
 from collections.abc import Callable
 
+from . import parameters as _parameters  # noqa: F401  # what `typed_parameter` finds
 from .commands import (
     Auth,
     AuthResponse,
@@ -33,6 +34,7 @@ from .commands import (
 )
 from .errors import InvalidArgument, ProtocolError
 from .grammar import BRACKETED_PATH, CONTROL_BYTES, ESMTP_PARAMETER, excerpt
+from .parameter import typed_parameter
 from .records import set_field
 from .replies import Reply
 from .states import TABLE
@@ -64,7 +66,7 @@ def _text(make: Callable[[str], Command]) -> Callable[[str], Command]:
     return make
 
 
-def _path(make: Callable[[str, list[str]], Command], keyword: str) -> Callable[[str], Command]:
+def _path(make: Callable[[str, list[str]], Command], verb: str, keyword: str) -> Callable[[str], Command]:
     def parse(arguments: str) -> Command:
         # A space behind the colon is outside the grammar, and common.
         head, colon, rest = arguments.partition(":")
@@ -76,7 +78,7 @@ def _path(make: Callable[[str, list[str]], Command], keyword: str) -> Callable[[
         for parameter in parameters:
             if not ESMTP_PARAMETER.fullmatch(parameter):
                 raise _syntax(f"{excerpt(parameter)} is not of the form keyword or keyword=value")
-        return make(match[1], parameters)
+        return make(match[1], [typed_parameter(verb, parameter) for parameter in parameters])
 
     return parse
 
@@ -125,8 +127,8 @@ _PARSERS: dict[str, Callable[[str], Command]] = {
     "EHLO": _text(Ehlo),
     "HELO": _text(Helo),
     "LHLO": _text(Lhlo),
-    "MAIL": _path(Mail, "FROM"),
-    "RCPT": _path(_rcpt, "TO"),
+    "MAIL": _path(Mail, "MAIL", "FROM"),
+    "RCPT": _path(_rcpt, "RCPT", "TO"),
     "DATA": _nothing(Data),
     "BDAT": _bdat,
     "RSET": _nothing(Rset),

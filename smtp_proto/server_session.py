@@ -22,7 +22,11 @@ from .commands import StartTLS as StartTLSCommand
 from .effects import Call, Close, Flow, Receive, Send, StartTLS
 from .errors import LocalProtocolError, ProtocolError
 from .events import NEED_DATA, PAUSED, BodyReceived, CommandReceived, CommandRejected
+from .extensions import Extensions
+from .grammar import domain_of
 from .handler import Handler, ReceivedMessage
+from .parameter import Parameter, keyword_of, lacking
+from .parameters import Size
 from .replies import Reply
 from .sasl import SERVER_MECHANISMS, Credentials, ServerExchange, UnacceptableResponse
 from .server import ServerConnection
@@ -51,10 +55,13 @@ class Settings(NamedTuple):
     #: Rejected commands, and failed log-ins, before the client is told 421.
     max_errors: int = 20
     max_auth_failures: int = 3
+    #: More lines for the EHLO reply, for what the handler does: "DSN", "MT-PRIORITY MIXER", "LIMITS RCPTMAX=50", ...
+    #: Their parameters are taken then, and checked by what the lines say; limits are kept by the session itself.
+    offer: tuple[str, ...] = ()
 
 
-# MAIL's parameters and the extension each belongs to; RCPT has none here.
-_MAIL_PARAMETERS = frozenset({"SIZE", "BODY", "SMTPUTF8", "AUTH"})
+# No limit: more than any session holds.
+MANY = 1 << 62
 _OK = Reply(250, "2.0.0 OK")
 _FAILED = Reply(451, "4.3.0 Local error in processing")
 
@@ -71,9 +78,13 @@ class ServerSession:
         self.peer = peer
         self.tls = tls
         self.hello: Command | None = None
+        #: What the last EHLO was answered: what a client may make use of.
+        self.extensions = Extensions({})
         self.credentials: Credentials | None = None
         self._mail: Mail | None = None
         self._recipients: list[Rcpt] = []
+        self._domains: set[str] = set()  # of the recipients
+        self._transactions = 0
         self._content = bytearray()
         self._oversize = False
         self._exchange: ServerExchange | None = None
@@ -183,8 +194,9 @@ class ServerSession:
         if isinstance(command, Raw):
             self._reject(reply)
             return
-        if (yield from self._answer(reply)).accepted:
-            self._take_effect(command)
+        reply = yield from self._answer(reply)
+        if reply.accepted:
+            self._take_effect(command, reply)
 
     def _answer(self, reply: Reply) -> Flow[Reply]:
         """Give a reply, and return what was given: one that can be no answer here is the handler's failure, a 451."""
@@ -196,23 +208,28 @@ class ServerSession:
             self.connection.send(reply)
         return reply
 
-    def _take_effect(self, command: Command) -> None:
+    def _take_effect(self, command: Command, reply: Reply) -> None:
         """What an accepted command changes here: when its reply is out, for both sides must think the same of it."""
         if isinstance(command, (Ehlo, Helo, Lhlo)):
             self.hello = command
+            self.extensions = Extensions({}) if isinstance(command, Helo) else Extensions.from_reply(reply)
             self._forget_transaction()
         elif isinstance(command, Rset):
             self._forget_transaction()
         elif isinstance(command, Mail):
             self._mail = command
+            self._transactions += 1
         elif isinstance(command, Rcpt):
             self._recipients.append(command)
+            self._domains.add(domain_of(command.path))
         elif isinstance(command, (Auth, AuthResponse)):
             self.credentials = self._presented
 
     def _plain_answer(self, command: Command) -> Reply:
         """The answer to a command that nothing needs to be decided for."""
         if isinstance(command, Data):
+            if self._binary:
+                return Reply(503, "5.5.1 BINARYMIME goes with BDAT")  # RFC 3030 3
             return Reply(354, "End data with <CR><LF>.<CR><LF>")
         if isinstance(command, StartTLSCommand):
             if self.settings.tls_context is None:
@@ -247,24 +264,34 @@ class ServerSession:
             lines.append("STARTTLS")
         if settings.mechanisms and (self.tls or settings.cleartext_auth):
             lines.append("AUTH " + " ".join(settings.mechanisms))
+        # RFC 8689 2: REQUIRETLS "MUST NOT be advertised" without TLS.
+        lines += [line for line in settings.offer if self.tls or line.upper() != "REQUIRETLS"]
         return [*lines, "HELP"]
+
+    def _unfit(self, command: Mail | Rcpt) -> Reply | None:
+        """The refusal of a parameter that this server does not know, or that is beyond what it has offered."""
+        offer = self.extensions
+        for parameter in command.parameters:
+            needed = parameter.needs() if isinstance(parameter, Parameter) else [(keyword_of(parameter), "")]
+            if not all(extension in offer for extension, _ in needed):
+                # RFC 5321 4.1.1.11: 555 for a parameter that is not recognised, without EHLO all of them.
+                return Reply(555, f"5.5.4 {keyword_of(parameter)} is not recognised")
+        problem = lacking(command.parameters, offer, encrypted=self.tls)
+        return Reply(501, f"5.5.4 {problem}") if problem is not None else None
 
     def _on_mail(self, command: Mail) -> Flow[Reply]:
         settings = self.settings
         if settings.require_auth and self.credentials is None:
             return Reply(530, "5.7.0 Authentication required")
-        for parameter in command.parameters:
-            keyword, _, value = parameter.partition("=")
-            if isinstance(self.hello, Helo) or keyword.upper() not in _MAIL_PARAMETERS:
-                # RFC 5321 4.1.1.11: 555 for a parameter that is not recognised, without EHLO all of them.
-                return Reply(555, f"5.5.4 {keyword} is not recognised")
-            if keyword.upper() == "SIZE":
-                if not (value.isascii() and value.isdigit() and len(value) <= 20):
-                    return Reply(501, "5.5.4 SIZE is a number of octets")
-                if settings.max_size and int(value) > settings.max_size:
-                    return self._too_big()
-            elif keyword.upper() == "BODY" and value.upper() not in ("7BIT", "8BITMIME"):
-                return Reply(501, "5.5.4 BODY is 7BIT or 8BITMIME")
+        refused = self._unfit(command)
+        if refused is not None:
+            return refused
+        size = command.get(Size)
+        if size is not None and settings.max_size and size.octets > settings.max_size:
+            return self._too_big()
+        limits = self.extensions.limits
+        if self._transactions >= limits.get("MAILMAX", MANY):
+            return Reply(452, "4.5.3 Too many transactions in this session")
         if not command.path.isascii() and command.parameter("SMTPUTF8") is None:
             return Reply(553, "5.6.7 An address that is not ASCII needs SMTPUTF8")
         refusal: Reply | None = yield from self._ask(self.handler.mail, command)
@@ -272,13 +299,17 @@ class ServerSession:
 
     def _on_rcpt(self, command: Rcpt) -> Flow[Reply]:
         assert self._mail is not None
-        if command.parameters:
-            return Reply(555, f"5.5.4 {command.parameters[0].partition('=')[0]} is not recognised")
+        refused = self._unfit(command)
+        if refused is not None:
+            return refused
         if not command.path.isascii() and self._mail.parameter("SMTPUTF8") is None:
             return Reply(553, "5.6.7 An address that is not ASCII needs SMTPUTF8")
-        if len(self._recipients) >= self.settings.max_recipients:
+        limits = self.extensions.limits
+        if len(self._recipients) >= min(self.settings.max_recipients, limits.get("RCPTMAX", MANY)):
             # RFC 5321 4.5.3.1.10: 452, and the client sends the rest in another transaction.
             return Reply(452, "4.5.3 Too many recipients")
+        if len(self._domains | {domain_of(command.path)}) > limits.get("RCPTDOMAINMAX", MANY):
+            return Reply(452, "4.5.3 Too many domains")
         refusal: Reply | None = yield from self._ask(self.handler.rcpt, command)
         return refusal or Reply(250, "2.1.5 Recipient OK")
 
@@ -304,9 +335,11 @@ class ServerSession:
             answers = self._too_big()
         else:
             assert self._mail is not None
-            # A bare CR or LF is no line end in SMTP, but one to much that may read the message next: passed on as it
-            # is, "LF . CRLF" could end it there (SMTP smuggling).  So what is handed over has none.
-            content = normalise_line_ends(bytes(self._content))
+            content = bytes(self._content)
+            if not self._binary:
+                # A bare CR or LF is no line end in SMTP, but one to much that may read the message next: passed on as
+                # it is, "LF . CRLF" could end it there (SMTP smuggling).  So what is handed over has none.
+                content = normalise_line_ends(content)
             message = ReceivedMessage(self._mail, tuple(self._recipients), content)
             answers = yield from self._ask(self.handler.body, message, several=True)
         replies = self.connection.replies_owed
@@ -321,12 +354,18 @@ class ServerSession:
         while self.connection.owes_reply:  # a 421 is the last, whatever was to follow
             yield from self._answer(next(due))
 
+    @property
+    def _binary(self) -> bool:
+        """True if the message may hold any octets: they are kept as they come (RFC 3030 3)."""
+        return self._mail is not None and (self._mail.parameter("BODY") or "").upper() == "BINARYMIME"
+
     def _too_big(self) -> Reply:
         return Reply(552, f"5.3.4 The message is larger than {self.settings.max_size} octets")
 
     def _forget_transaction(self) -> None:
         self._mail = None
         self._recipients = []
+        self._domains = set()
         self._content = bytearray()
         self._oversize = False
 

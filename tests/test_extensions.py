@@ -143,3 +143,48 @@ def test_nonsense_never_raises(lines: list[bytes]) -> None:
     assert all(mechanism and mechanism == mechanism.upper() for mechanism in extensions.auth)
     assert all(0 <= limit < 10**9 for limit in extensions.limits.values())
     assert all(keyword and keyword in extensions for keyword in extensions)
+
+
+@pytest.mark.parametrize(
+    ("line", "minimum"),
+    [("DELIVERBY 240", 240), ("DELIVERBY", None), ("deliverby 0,XTOKEN", 0), ("DELIVERBY soon", None), ("SIZE", None)],
+)
+def test_deliver_by(line: str, minimum: int | None) -> None:
+    """RFC 2852 3: the least time is the number in front of a comma; nonsense is none."""
+    assert listed(line).deliver_by == minimum
+    assert listed(f"DELIVERBY {'9' * 10}").deliver_by is None
+
+
+def test_future_release() -> None:
+    """RFC 4865 3: both bounds, or none; nonsense is none."""
+    bounds = listed("FUTURERELEASE 172800 2006-10-06T20:00:00Z").future_release
+    assert bounds == (172800, "2006-10-06T20:00:00Z")
+    for nonsense in ("", " 1", " 0 2006-10-06T20:00:00Z", " 1 2006-10-06", " 1 2006-10-06T20:00:00+01:00"):
+        assert listed(f"FUTURERELEASE{nonsense}").future_release is None
+    assert listed().future_release is None
+
+
+def test_lists_of_words() -> None:
+    """Words behind a keyword are a tuple, empty where the extension is not offered, or says nothing more."""
+    offer = listed("BURL imap imap://imap.example.com", "XCLIENT name ADDR", "XFORWARD NAME addr", "MT-PRIORITY mixer")
+    assert offer.burl == ("imap", "imap://imap.example.com")
+    assert offer.xclient == ("NAME", "ADDR")
+    assert offer.xforward == ("NAME", "ADDR")
+    assert offer.mt_priority == "MIXER"
+    assert listed("NO-SOLICITING net.example:ADV,org.example:ADV").no_soliciting == (
+        "NET.EXAMPLE:ADV",
+        "ORG.EXAMPLE:ADV",
+    )
+    assert listed("MT-PRIORITY", "NO-SOLICITING").mt_priority == ""
+    assert listed("MT-PRIORITY", "NO-SOLICITING").no_soliciting == ()
+    nothing = listed()
+    assert nothing.burl == nothing.xclient == nothing.xforward == nothing.no_soliciting == ()
+    assert nothing.mt_priority is None
+
+
+@given(st.dictionaries(st.sampled_from(["DELIVERBY", "FUTURERELEASE", "NO-SOLICITING", "LIMITS", "BURL"]), st.text()))
+def test_nonsense_never_raises_in_typed_views(offered: dict[str, str]) -> None:
+    """Whatever a server writes behind a keyword, looking at it raises nothing, and the keyword keeps it as it is."""
+    offer = Extensions(offered)
+    assert (offer.deliver_by, offer.future_release, offer.no_soliciting, offer.limits, offer.burl)
+    assert all(offer[keyword] == value for keyword, value in offered.items())
