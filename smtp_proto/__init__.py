@@ -28,6 +28,8 @@ from .commands import (
     StartTLS,
     Vrfy,
 )
+from .effects import Flow
+from .engine import Cancelled, Engine
 from .errors import (
     ConnectionLost,
     InvalidArgument,
@@ -67,6 +69,7 @@ __all__ = [
     "AuthResponse",
     "Bdat",
     "BodyReceived",
+    "Cancelled",
     "ClientConnection",
     "ClientEvent",
     "ClientSession",
@@ -78,10 +81,12 @@ __all__ = [
     "Data",
     "Ehlo",
     "EndOfData",
+    "Engine",
     "EnhancedStatus",
     "Event",
     "Expn",
     "Extensions",
+    "Flow",
     "Greeting",
     "Handler",
     "Helo",

@@ -39,6 +39,7 @@ FLOORS = [
     {"outcome"},
     {"transcript"},
     {"effects"},
+    {"engine"},
     {"session"},
     {"transaction"},
     {"handler"},
