@@ -39,10 +39,10 @@ def needs_unix_sockets() -> None:
     needs(hasattr(socket, "AF_UNIX"), "Unix sockets")
 
 
-def can_listen(host: str, family: socket.AddressFamily = socket.AF_INET) -> bool:
-    """True if a socket can be bound to `host`."""
+def can_listen(host: str, family: socket.AddressFamily = socket.AF_INET, port: int = 0) -> bool:
+    """True if a socket can be bound to `host`, and to `port` if that is given."""
     try:
-        with socket.create_server((host, 0), family=family):
+        with socket.create_server((host, port), family=family):
             return True
     except OSError:
         return False

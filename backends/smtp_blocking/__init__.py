@@ -14,6 +14,7 @@ from __future__ import annotations
 import socket
 import ssl
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from email.base64mime import body_encode as encode_base64  # noqa: F401  # one of the names that are read through here
 from typing import Any, Unpack
@@ -48,7 +49,7 @@ _MAXCHALLENGE = 5
 _have_ssl = True
 
 #: Makes the context where none is given; replace it to change what a whole program verifies.
-default_ssl_context = ssl.create_default_context
+default_ssl_context: Callable[[], ssl.SSLContext] = ssl.create_default_context
 
 
 class SMTP(BlockingSMTP):
