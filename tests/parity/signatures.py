@@ -107,7 +107,6 @@ def arguments(name: str, theirs: Callable[..., Any], ours: Callable[..., Any]) -
     """What one function does not take, or takes and does not list."""
     wanted, given = inspect.signature(theirs).parameters, inspect.signature(ours).parameters
     positions = [each for each in given.values() if each.kind in _BY_POSITION]
-    anything = any(each.kind is Parameter.VAR_KEYWORD for each in given.values())
     for position, each in enumerate(wanted.values()):
         if each.kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD):
             if each.kind not in {other.kind for other in given.values()}:
@@ -115,8 +114,7 @@ def arguments(name: str, theirs: Callable[..., Any], ours: Callable[..., Any]) -
             continue
         there = given.get(each.name)
         if there is None:
-            if not anything:
-                yield f"{name} does not take {each.name}"
+            yield f"{name} does not take {each.name}"
         elif there.default != each.default:
             yield f"{name}: {each.name} is {there.default!r} by default, not {each.default!r}"
         if each.kind in _BY_POSITION and (len(positions) <= position or positions[position].name != each.name):
