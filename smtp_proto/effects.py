@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar
 
+from .channel_binding import TLSFacts
 from .states import Stage
 
 if TYPE_CHECKING:
@@ -95,8 +96,12 @@ class Poll(Effect["bytes | None"]):
     __slots__ = ()
 
 
-class StartTLS(Effect[None]):
-    """Do the TLS handshake and go on encrypted.  Deadline: `Stage.TLS`, for the whole handshake."""
+class StartTLS(Effect[TLSFacts | None]):
+    """Do the TLS handshake and go on encrypted.  Deadline: `Stage.TLS`, for the whole handshake.
+
+    Gives what is known of the session (`smtp_proto.tls.facts_of`), for log-ins that depend on it; None where the
+    transport has no way to tell.
+    """
 
     __slots__ = ("context", "server_hostname", "server_side")
 

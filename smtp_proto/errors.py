@@ -42,6 +42,18 @@ class InvalidArgument(LocalProtocolError, ValueError):
         return type(self), (self.argument, self.problem)
 
 
+class MissingExtra(ProtocolError, ImportError):
+    """An optional package is not installed; the message says what to do."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(f"{feature} needs a package that is not installed: pip install 'sansio-smtp[{extra}]'")
+        self.feature = feature
+        self.extra = extra
+
+    def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str]]:
+        return type(self), (self.feature, self.extra)
+
+
 class RemoteProtocolError(ProtocolError):
     """The peer's mistake.  The connection is poisoned; close it.
 

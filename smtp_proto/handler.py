@@ -7,12 +7,12 @@ syntax, size, unknown verbs and parameters) the session answers by itself and ne
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from .commands import Command, Mail, Rcpt
 from .replies import Reply
-from .sasl import Credentials
+from .sasl_exchange import INVALID, BearerToken, Credentials, ScramKeys, TokenRefused
 
 if TYPE_CHECKING:
     from .server_session import ServerSession
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 Decision: TypeAlias = "Reply | Awaitable[Reply | None] | None"
 #: In LMTP a message has one answer for each recipient; one alone stands for all.
 Decisions: TypeAlias = "Reply | list[Reply] | Awaitable[Reply | list[Reply] | None] | None"
+#: A log-in's decision may also name the user that it is for.
+Known: TypeAlias = "str | Reply | Awaitable[str | Reply | None] | None"
+#: None for a user that there is not; a `Reply` for one that cannot be looked up now.
+Kept: TypeAlias = "str | ScramKeys | Reply | Awaitable[str | ScramKeys | Reply | None] | None"
 
 
 class ReceivedMessage(NamedTuple):
@@ -52,9 +56,38 @@ class Handler:
         """EHLO, HELO or LHLO."""
         return None
 
+    # Log-ins: which of these are asked depends on the mechanisms that the settings offer.
+
     def auth(self, session: ServerSession, credentials: Credentials) -> Decision:
-        """Somebody presents credentials; None accepts them."""
-        return Reply(535, "5.7.8 Authentication credentials invalid")
+        """PLAIN, LOGIN: somebody shows a password; None accepts it.
+
+        With PLAIN, `credentials.authorization_identity` may say to act as somebody else, which is to be judged too.
+        """
+        return INVALID
+
+    def secret(self, session: ServerSession, mechanism: str, user: str) -> Kept:
+        """CRAM-MD5, SCRAM-SHA-1, SCRAM-SHA-256: the password of `user`, or for the SCRAMs their `ScramKeys`.
+
+        What the client proves is checked here and needs no other decision.  For SCRAM, `user` is what SASLprep makes
+        of the name, and `mechanism` has no -PLUS.
+        """
+        return None
+
+    def token(self, session: ServerSession, token: BearerToken) -> Known | TokenRefused:
+        """OAUTHBEARER, XOAUTH2: somebody shows a token; None accepts it for the user that it claims to be for, a text
+        for that user, `TokenRefused` says why not."""
+        return TokenRefused()
+
+    def external(self, session: ServerSession, identity: str) -> Known:
+        """EXTERNAL: may the owner of the certificate (``session.tls_facts.peer``) act as `identity`?
+
+        An empty identity asks for the one that the certificate is for, which a text names.
+        """
+        return INVALID
+
+    def anonymous(self, session: ServerSession, trace: str) -> Decision:
+        """ANONYMOUS: somebody wants to be nobody; `trace` is for the log, and may say anything."""
+        return INVALID
 
     def mail(self, session: ServerSession, command: Mail) -> Decision:
         """A transaction begins."""
@@ -74,3 +107,30 @@ class Handler:
 
     def failed(self, session: ServerSession, error: Exception) -> None:
         """A method above has raised `error`; the client was told 451."""
+
+
+class UserHandler(Handler):
+    """Accepts everything, and log-ins of `users` (name to password) and with `tokens` (bearer token to user)."""
+
+    def __init__(self, users: Mapping[str, str], tokens: Mapping[str, str] | None = None) -> None:
+        self.users = users
+        self.tokens = tokens or {}
+
+    def auth(self, session: ServerSession, credentials: Credentials) -> Decision:
+        from hmac import compare_digest  # loads OpenSSL's hashes
+
+        expected = self.users.get(credentials.user)
+        given = credentials.password.encode("utf-8")
+        # Compared in constant time, and for an unknown user too.
+        right = compare_digest(given, (expected or "").encode("utf-8"))
+        # Nobody may act as somebody else.
+        himself = credentials.authorization_identity in ("", credentials.user)
+        return None if expected is not None and right and himself else INVALID
+
+    def secret(self, session: ServerSession, mechanism: str, user: str) -> Kept:
+        return self.users.get(user)
+
+    def token(self, session: ServerSession, token: BearerToken) -> Known | TokenRefused:
+        # A token is found by its hash, so that how long it takes says nothing of it.
+        user = self.tokens.get(token.token)
+        return user if user is not None and token.user in ("", user) else TokenRefused()

@@ -1,33 +1,52 @@
 """SASL mechanisms as step functions: challenge in, response out, no I/O and no base64.
 
-Client side: an object with a `name` and a `step`.  ``step(None)`` asks for the initial response (None: the mechanism
-has none, or the server is to speak first); ``step(challenge)`` answers one challenge.
+This is the client's side; the server's is `smtp_proto.sasl_server`.  Here stand what all mechanisms share and those
+that need nothing but a page: PLAIN, LOGIN, CRAM-MD5, EXTERNAL, ANONYMOUS.  OAuth, SCRAM and what pyspnego does have
+modules of their own, and `smtp_proto.sasl_choice` says which one to take.
 
-Server side: a generator that yields challenges, is sent responses, and returns the `Credentials` that were presented.
-Whether they are right is for the server's handler to say.
+A mechanism is used for one exchange.  Its first step is the initial response, whoever asked for it: ``step(None)``
+before AUTH is sent, or ``step(challenge)`` where the server asked first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from typing import NamedTuple, Protocol
+from abc import ABC, abstractmethod
 
-from .errors import InvalidArgument, ProtocolError
+from .errors import InvalidArgument, ProtocolError, RemoteProtocolError
 from .replies import Reply
 
 # Challenges in one exchange.  SCRAM needs two, GSSAPI up to four; a server that goes on is broken or hostile.
 MAX_CHALLENGES = 5
 
 
-class Mechanism(Protocol):
-    """The client's side of a mechanism."""
+class Mechanism(ABC):
+    """The client's side of one exchange.  Subclass it for a mechanism of your own.
 
-    @property
-    def name(self) -> str:
-        """As it stands in AUTH, in upper case."""
+    `name`: as it stands in AUTH, in upper case.  `shows_secret`: True if what is sent lets whoever listens log in as
+    well; such a mechanism is for encrypted connections.  Taken to be so unless a mechanism says otherwise.
+    """
 
+    name: str
+    shows_secret: bool = True
+    #: True if a success counts only when the server has proven itself in this very exchange (see `succeeded`).
+    proves_server: bool = False
+
+    @abstractmethod
     def step(self, challenge: bytes | None) -> bytes | None:
-        """The response to `challenge`, or for None the initial response, if there is one."""
+        """The response to `challenge`, or for None the initial response, if there is one.
+
+        `UnacceptableChallenge` cancels the exchange, with "*"; `ServerNotProven` ends the connection.
+        """
+
+    def succeeded(self) -> None:  # noqa: B027  # most mechanisms have nothing to say here
+        """The server says that the log-in has succeeded; `ServerNotProven` if that is not to be believed.
+
+        Where the server has nothing to prove there is nothing to do.
+        """
+
+
+class UnacceptableChallenge(ProtocolError):
+    """What the server asks makes no sense in this mechanism; the exchange is to be cancelled."""
 
 
 class AuthenticationAborted(ProtocolError):
@@ -44,8 +63,15 @@ class AuthenticationAborted(ProtocolError):
         return type(self), (str(self), self.reply)
 
 
-def _credential(argument: str, text: str) -> bytes:
-    """RFC 4616 2: UTF-8, and NUL is the separator, so it can be in none of them."""
+class ServerNotProven(RemoteProtocolError):
+    """The server says that it knows the client, and has not proven to know the secret: it may be anybody.
+
+    The connection is of no use any more: what is sent over it may be read by whoever that is.
+    """
+
+
+def credential(argument: str, text: str) -> bytes:
+    """RFC 4616 2: UTF-8, and NUL is the separator, so it can be in none of them.  The value is never shown."""
     if "\0" in text:
         raise InvalidArgument(argument, "a NUL cannot be sent")
     try:
@@ -54,7 +80,7 @@ def _credential(argument: str, text: str) -> bytes:
         raise InvalidArgument(argument, "a lone surrogate has no encoding") from None
 
 
-class Plain:
+class Plain(Mechanism):
     """PLAIN (RFC 4616): authorization identity, user name and password in one response, in the clear."""
 
     name = "PLAIN"
@@ -62,9 +88,9 @@ class Plain:
     def __init__(self, user: str, password: str, authorization_identity: str = "") -> None:
         self._response = b"\0".join(
             [
-                _credential("authorization identity", authorization_identity),
-                _credential("user name", user),
-                _credential("password", password),
+                credential("authorization identity", authorization_identity),
+                credential("user name", user),
+                credential("password", password),
             ]
         )
 
@@ -72,82 +98,68 @@ class Plain:
         return self._response
 
 
-class Login:
+class Login(Mechanism):
     """LOGIN (never standardised): the user name to the first prompt, the password to any other, whatever they say."""
 
     name = "LOGIN"
 
     def __init__(self, user: str, password: str) -> None:
-        self._responses = [_credential("user name", user), _credential("password", password)]
+        self._responses = [credential("user name", user), credential("password", password)]
 
     def step(self, challenge: bytes | None) -> bytes:
         # The user name may go with AUTH itself, as `smtplib` has always sent it; the first prompt is then the second.
         return self._responses.pop(0) if len(self._responses) > 1 else self._responses[0]
 
 
-class CramMD5:
+def cram_md5_response(user: bytes, password: bytes, challenge: bytes) -> bytes:
+    """The answer of CRAM-MD5 (RFC 2195 2): the user name, and the challenge's digest, keyed with the password."""
+    import hmac  # here, because it loads OpenSSL's hashes: a third of the time that importing this package takes
+
+    return user + b" " + hmac.new(password, challenge, "md5").hexdigest().encode("ascii")
+
+
+class CramMD5(Mechanism):
     """CRAM-MD5 (RFC 2195): a digest of the server's challenge, keyed with the password."""
 
     name = "CRAM-MD5"
+    shows_secret = False
 
     def __init__(self, user: str, password: str) -> None:
-        self._user = _credential("user name", user)
-        self._password = _credential("password", password)
+        self._user = credential("user name", user)
+        self._password = credential("password", password)
 
     def step(self, challenge: bytes | None) -> bytes | None:
-        if challenge is None:
-            return None  # the server speaks first
-        import hmac  # here, because it loads OpenSSL's hashes: a third of the time that importing this package takes
-
-        return self._user + b" " + hmac.new(self._password, challenge, "md5").hexdigest().encode("ascii")
+        # The server speaks first.
+        return None if challenge is None else cram_md5_response(self._user, self._password, challenge)
 
 
-class Credentials(NamedTuple):
-    """What a client presented."""
+class External(Mechanism):
+    """EXTERNAL (RFC 4422 A): who the client is, the server knows already, by its certificate for instance.
 
-    mechanism: str
-    user: str
-    password: str
-    authorization_identity: str = ""
+    `authorization_identity` says whom to act as; "" leaves that to the server.
+    """
 
-    def __repr__(self) -> str:
-        return f"Credentials({self.mechanism!r}, {self.user!r}, ***)"
+    name = "EXTERNAL"
+    shows_secret = False
 
+    def __init__(self, authorization_identity: str = "") -> None:
+        self._response = credential("authorization identity", authorization_identity)
 
-#: One exchange on the server's side: yields challenges, is sent responses.  The first thing sent is the initial
-#: response, or None.  `UnacceptableResponse` for a response that is none.
-ServerExchange = Generator[bytes, bytes | None, Credentials]
-
-
-class UnacceptableResponse(ProtocolError):
-    """The client's response does not have the form that the mechanism wants."""
+    def step(self, challenge: bytes | None) -> bytes:
+        return self._response
 
 
-def _text(octets: bytes | None) -> str:
-    try:
-        return (octets or b"").decode("utf-8")
-    except UnicodeDecodeError:
-        raise UnacceptableResponse("the response is not UTF-8") from None
+class Anonymous(Mechanism):
+    """ANONYMOUS (RFC 4505): nobody in particular; `trace` is a token or an address for the server's log."""
 
+    name = "ANONYMOUS"
+    shows_secret = False
 
-def plain_exchange() -> ServerExchange:
-    """The server's side of PLAIN: an empty challenge where the client sent no initial response."""
-    response = yield b""
-    if response is None:
-        response = yield b""
-    parts = _text(response).split("\0")
-    if len(parts) != 3 or not parts[1]:
-        raise UnacceptableResponse("PLAIN is authorization identity, user name and password with a NUL between each")
-    return Credentials("PLAIN", parts[1], parts[2], parts[0])
+    def __init__(self, trace: str = "") -> None:
+        # RFC 4505 3: at most 255 characters of UTF-8.
+        if len(trace) > 255:
+            raise InvalidArgument("trace", "at most 255 characters (RFC 4505 3)")
+        self._response = credential("trace", trace)
 
-
-def login_exchange() -> ServerExchange:
-    """The server's side of LOGIN, with the prompts that clients look for."""
-    user = yield b""
-    if user is None:
-        user = yield b"Username:"
-    password = yield b"Password:"
-    return Credentials("LOGIN", _text(user), _text(password))
-
-
-SERVER_MECHANISMS: dict[str, Callable[[], ServerExchange]] = {"PLAIN": plain_exchange, "LOGIN": login_exchange}
+    def step(self, challenge: bytes | None) -> bytes:
+        return self._response

@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .body import normalise_line_ends
+from .channel_binding import TLSFacts, bindings
 from .commands import Auth, AuthResponse, Bdat, Command, Data, Ehlo, Helo, Help, Lhlo, Mail, Quit, Raw, Rcpt, Rset
 from .commands import StartTLS as StartTLSCommand
 from .effects import Call, Close, Flow, Receive, Send, StartTLS
@@ -28,7 +29,9 @@ from .handler import Handler, ReceivedMessage
 from .parameter import Parameter, keyword_of, lacking
 from .parameters import Size
 from .replies import Reply
-from .sasl import SERVER_MECHANISMS, Credentials, ServerExchange, UnacceptableResponse
+from .sasl_exchange import Ask, Circumstances, Credentials, Refused, ServerExchange, UnacceptableResponse, Verified
+from .sasl_scram import PLUS
+from .sasl_server import SERVER_MECHANISMS, check_mechanisms, offered
 from .server import ServerConnection
 from .states import Stage
 
@@ -46,8 +49,11 @@ class Settings(NamedTuple):
     max_recipients: int = 1000
     #: Offers STARTTLS where set.
     tls_context: ssl.SSLContext | None = None
-    #: SASL mechanisms offered, of those in `smtp_proto.sasl.SERVER_MECHANISMS`.
+    #: SASL mechanisms offered, of those in `smtp_proto.sasl_server.SERVER_MECHANISMS`; the -PLUS forms only where
+    #: there is something to bind to, EXTERNAL only where the client has shown a certificate.
     mechanisms: tuple[str, ...] = ()
+    #: The server's own certificate (DER), for the channel binding tls-server-end-point.
+    certificate: bytes | None = None
     #: Offers and takes passwords without TLS too.
     cleartext_auth: bool = False
     #: MAIL only after a log-in (530 before).
@@ -67,16 +73,22 @@ _FAILED = Reply(451, "4.3.0 Local error in processing")
 
 
 class ServerSession:
-    """One client's conversation.  `peer` says who it is; `tls` and `credentials` what was established with it."""
+    """One client's conversation.  `peer` says who it is; `tls` and `credentials` what was established with it.
+
+    `tls_facts` is what is known of the TLS session, the client's certificate for instance; whoever did the handshake
+    before the conversation began sets it.  `InvalidArgument` for a mechanism in the settings that is not known.
+    """
 
     def __init__(
         self, connection: ServerConnection, handler: Handler, settings: Settings, peer: object = None, tls: bool = False
     ) -> None:
+        check_mechanisms(settings.mechanisms)
         self.connection = connection
         self.handler = handler
         self.settings = settings
         self.peer = peer
         self.tls = tls
+        self.tls_facts: TLSFacts | None = None
         self.hello: Command | None = None
         #: What the last EHLO was answered: what a client may make use of.
         self.extensions = Extensions({})
@@ -88,7 +100,7 @@ class ServerSession:
         self._content = bytearray()
         self._oversize = False
         self._exchange: ServerExchange | None = None
-        self._presented: Credentials | None = None
+        self._verified: Credentials | None = None
         self._errors = 0
         self._auth_failures = 0
         self._judges: dict[type[Command], Callable[[Any], Flow[Reply]]] = {
@@ -223,7 +235,7 @@ class ServerSession:
             self._recipients.append(command)
             self._domains.add(domain_of(command.path))
         elif isinstance(command, (Auth, AuthResponse)):
-            self.credentials = self._presented
+            self.credentials = self._verified
 
     def _plain_answer(self, command: Command) -> Reply:
         """The answer to a command that nothing needs to be decided for."""
@@ -262,8 +274,9 @@ class ServerSession:
         lines.append(f"SIZE {settings.max_size}" if settings.max_size else "SIZE")
         if settings.tls_context is not None and not self.tls:
             lines.append("STARTTLS")
-        if settings.mechanisms and (self.tls or settings.cleartext_auth):
-            lines.append("AUTH " + " ".join(settings.mechanisms))
+        mechanisms = self._mechanisms()
+        if mechanisms and (self.tls or settings.cleartext_auth):
+            lines.append("AUTH " + " ".join(mechanisms))
         # RFC 8689 2: REQUIRETLS "MUST NOT be advertised" without TLS.
         lines += [line for line in settings.offer if self.tls or line.upper() != "REQUIRETLS"]
         return [*lines, "HELP"]
@@ -371,44 +384,72 @@ class ServerSession:
 
     # -- AUTH ---------------------------------------------------------------------------------------------------------
 
+    def _mechanisms(self) -> list[str]:
+        return offered(self.settings.mechanisms, self._facts, self.settings.certificate)
+
+    @property
+    def _facts(self) -> TLSFacts | None:
+        return self.tls_facts or (TLSFacts() if self.tls else None)
+
     def _on_auth(self, command: Auth) -> Flow[Reply]:
         settings = self.settings
         if self.credentials is not None:
             return Reply(503, "5.5.1 Already authenticated")  # RFC 4954 4
-        if command.mechanism not in settings.mechanisms or command.mechanism not in SERVER_MECHANISMS:
+        mechanisms = self._mechanisms()
+        if command.mechanism not in mechanisms:
             return Reply(504, "5.5.4 Mechanism not supported")
         if not self.tls and not settings.cleartext_auth:
             return Reply(538, "5.7.11 Encryption required for the mechanism")
-        self._exchange = SERVER_MECHANISMS[command.mechanism]()
+        circumstances = Circumstances(
+            settings.hostname,
+            bindings(self._facts, settings.certificate),
+            offers_plus=any(name.endswith(PLUS) for name in mechanisms),
+        )
+        self._exchange = SERVER_MECHANISMS[command.mechanism](circumstances)
         next(self._exchange)  # up to where it takes the initial response, or None
         return (yield from self._step(command.initial_response))
 
     def _on_auth_response(self, command: AuthResponse) -> Flow[Reply]:
         if command.octets is None:
+            # It counts: what was asked of the application until here has told something about the user.
             self._exchange = None
-            return Reply(501, "5.7.0 Authentication cancelled")
+            return self._auth_failed(Reply(501, "5.7.0 Authentication cancelled"))
         return (yield from self._step(command.octets))
 
     def _step(self, response: bytes | None) -> Flow[Reply]:
-        assert self._exchange is not None
+        exchange = self._exchange
+        assert exchange is not None
         try:
-            return Reply.challenge(self._exchange.send(response))
+            said = exchange.send(response)
+            while isinstance(said, Ask):
+                said = exchange.send((yield from self._answer_to(said)))
+            return Reply.challenge(said)
         except StopIteration as stop:
-            credentials: Credentials = stop.value
-            self._presented = credentials
+            verified: Verified = stop.value
         except UnacceptableResponse as error:
             self._exchange = None
             return self._auth_failed(Reply(501, f"5.5.2 {error}"))
+        except Refused as error:
+            self._exchange = None
+            return self._auth_failed(error.reply)
         self._exchange = None
-        refusal: Reply | None = yield from self._ask(self.handler.auth, credentials)
-        if refusal is not None and refusal.severity == 3:
-            # The mechanism is at its end, and nobody would know what to do with another response.
-            no_answer = LocalProtocolError(f"{refusal.code} is no answer to credentials")
-            yield from self._tell(no_answer)
-            refusal = _FAILED
-        if refusal is not None and not refusal.accepted:
-            return self._auth_failed(refusal)
-        return refusal or Reply(235, "2.7.0 Authentication succeeded")
+        self._verified = verified.credentials
+        return verified.reply or Reply(235, "2.7.0 Authentication succeeded")
+
+    def _answer_to(self, question: Ask) -> Flow[Any]:
+        """What the application says in the middle of a log-in; a 451 where it raises, or says what is no answer."""
+        try:
+            function = getattr(self.handler, question.method)
+            answer = yield from Call(function, self, *question.arguments)
+            if not isinstance(answer, question.answers):
+                raise TypeError(f"{question.method} gave a {type(answer).__name__}, which is no answer to it")
+            if isinstance(answer, Reply) and answer.severity == 3:
+                # The mechanism is at its end, and nobody would know what to do with another response.
+                raise LocalProtocolError(f"{answer.code} is no answer to credentials")
+        except Exception as error:  # noqa: BLE001  # whatever the application raised is told to it, and the client 451
+            yield from self._tell(error)
+            return _FAILED
+        return answer
 
     def _auth_failed(self, refusal: Reply) -> Reply:
         self._auth_failures += 1
@@ -422,7 +463,7 @@ class ServerSession:
         context = self.settings.tls_context
         assert context is not None
         try:
-            yield from StartTLS(context, None, server_side=True)
+            self.tls_facts = yield from StartTLS(context, None, server_side=True)
         except OSError:
             self.connection.abort()  # in the middle of a handshake there is no saying goodbye
             raise

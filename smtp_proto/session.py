@@ -27,7 +27,7 @@ from .effects import StartTLS as StartTLSEffect
 from .errors import ConnectionLost, ProtocolError, RemoteProtocolError
 from .events import NEED_DATA, ConnectionClosed, ReplyReceived, ServiceClosing
 from .replies import Reply
-from .sasl import MAX_CHALLENGES, AuthenticationAborted, Mechanism
+from .sasl import MAX_CHALLENGES, AuthenticationAborted, Mechanism, ServerNotProven, UnacceptableChallenge
 from .states import Stage, State
 from .transcript import Observer, command_said, reply_said, tls_said
 
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 MAX_UNREAD = 1 << 19
 REPLY_LENGTH = 512
 
+# RFC 4954 4: AUTH with its initial response may have so many octets, its end included.
+MAX_AUTH_LINE = 12288
+
 #: How one command is sent and answered, where a caller wants its own way (see `ClientSession.authenticate`).
 Exchange = Callable[[Command], Flow[Reply]]
 
@@ -49,6 +52,8 @@ class ClientSession:
     def __init__(self, connection: ClientConnection, observe: Observer | None = None) -> None:
         self.connection = connection
         self.observe = observe
+        #: True once a log-in has succeeded over this connection.
+        self.authenticated = False
         self._write_failed: OSError | None = None  # why the end came
 
     # -- the three that carry the others ------------------------------------------------------------------------------
@@ -196,14 +201,20 @@ class ClientSession:
 
         `initial_response=False` lets the server ask first.  `exchange` replaces `self.command`, for a surface whose
         own methods are to be used.  `AuthenticationAborted` if the exchange had to be cancelled with "*": for a
-        challenge that is not base64, and after too many of them.  If the mechanism itself raises, the exchange is
-        cancelled and what it raised goes on; the session stays usable, unless the server answers "*" with a 334 or
-        hangs up.  Interrupted or cancelled in the middle of the exchange, the connection is aborted.
+        challenge that is not base64, or none for the mechanism, and after too many of them.  `ServerNotProven`, the
+        connection aborted, if the server was to prove itself and has not.  If the mechanism raises anything else, the
+        exchange is cancelled and what it raised goes on; the session stays usable, unless the server answers "*" with a
+        334 or hangs up.  Interrupted or cancelled in the middle of the exchange, the connection is aborted.
         """
         exchange = exchange or self.command
         first = (yield from Call(mechanism.step, None)) if initial_response else None
-        reply = yield from exchange(Auth(mechanism.name, first))
+        command = Auth(mechanism.name, first)
         challenges = 1 if first is not None else 0
+        held = None
+        if len(command.line) > MAX_AUTH_LINE:
+            # RFC 4954 4: then the server asks, with an empty challenge, for what is a line of its own.
+            held, command = first, Auth(mechanism.name)
+        reply = yield from exchange(command)
         try:
             while reply.severity == 3:
                 challenges += 1
@@ -213,8 +224,22 @@ class ClientSession:
                     challenge = b64decode(reply.lines[0].strip(), validate=True)
                 except (binascii.Error, ValueError):
                     raise AuthenticationAborted("the challenge is not base64", reply) from None
-                response = yield from Call(mechanism.step, challenge)
+                response: bytes | None
+                if held is not None:
+                    response, held = held, None
+                else:
+                    try:
+                        response = yield from Call(mechanism.step, challenge)
+                    except UnacceptableChallenge as error:
+                        raise AuthenticationAborted(str(error), reply) from error
                 reply = yield from exchange(AuthResponse(response or b""))
+            if reply.accepted:
+                mechanism.succeeded()
+                self.authenticated = True
+        except ServerNotProven as error:
+            self.connection.abort()
+            error.reply = reply
+            raise
         except BaseException as error:
             if self.connection.state is State.AUTH and not self.connection.closed:
                 yield from self._cancel(waiting=isinstance(error, Exception))
@@ -259,6 +284,7 @@ class ClientSession:
             self.connection.next_event()  # raises if anything came behind the 220
             yield from StartTLSEffect(context, server_hostname)
             self.connection.tls_established()
+            self.authenticated = False
             if then is not None:
                 then()
         except BaseException:

@@ -18,8 +18,21 @@ from __future__ import annotations
 import ssl
 from contextlib import suppress
 
+from .channel_binding import TLSFacts
+
 # Octets asked for in one read: the largest TLS record (RFC 8446 5.1) holds this many.
 _RECORD = 16384
+
+
+def facts_of(session: ssl.SSLSocket | ssl.SSLObject) -> TLSFacts:
+    """What a log-in may want to know of a TLS session whose handshake is done."""
+    certificate = session.getpeercert(binary_form=True)
+    return TLSFacts(
+        session.version(),
+        certificate,
+        (session.getpeercert() or {}) if certificate is not None else {},
+        session.get_channel_binding("tls-unique"),
+    )
 
 
 class TLSPump:

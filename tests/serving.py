@@ -11,7 +11,7 @@ from smtp_proto.effects import Flow, Receive, Send
 from smtp_proto.events import BodyReceived, CommandReceived, CommandRejected, ConnectionClosed
 from smtp_proto.handler import Handler, ReceivedMessage
 from smtp_proto.replies import Reply, ReplyReader
-from smtp_proto.sasl import Credentials
+from smtp_proto.sasl_exchange import Credentials
 from smtp_proto.server import ServerConnection
 from smtp_proto.server_session import ServerSession, Settings
 from smtp_proto.states import Stage

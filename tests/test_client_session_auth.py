@@ -12,7 +12,8 @@ from smtp_proto.commands import Auth, AuthResponse, Command
 from smtp_proto.effects import Call, Flow, Poll
 from smtp_proto.errors import ConnectionLost, InvalidArgument, RemoteProtocolError
 from smtp_proto.replies import Reply
-from smtp_proto.sasl import MAX_CHALLENGES, AuthenticationAborted, CramMD5, Credentials, Login, Mechanism, Plain
+from smtp_proto.sasl import MAX_CHALLENGES, AuthenticationAborted, CramMD5, Login, Mechanism, Plain
+from smtp_proto.sasl_exchange import Credentials
 from smtp_proto.server import ServerConnection
 from smtp_proto.server_session import ServerSession, Settings
 from smtp_proto.session import ClientSession
@@ -22,7 +23,7 @@ from .flows import Joined, Scripted, at_random, effects_of, in_step, introduced,
 from .serving import Deciding
 
 
-class Stepping:
+class Stepping(Mechanism):
     """A mechanism that gives what it is told to: `responses` for one step after the other."""
 
     name = "X-STEPS"

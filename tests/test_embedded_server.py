@@ -15,7 +15,7 @@ from smtp_blocking import LMTP, SMTP, SMTP_SSL, Server
 from smtp_proto.commands import Mail, Rcpt
 from smtp_proto.handler import Decision, Decisions, Handler, ReceivedMessage
 from smtp_proto.replies import Reply
-from smtp_proto.sasl import Credentials
+from smtp_proto.sasl_exchange import Credentials
 from smtp_proto.server_session import ServerSession, Settings
 from tests.certificates import client_context, server_context
 from tests.leaks import nothing_left_behind

@@ -15,6 +15,7 @@ from smtp_proto.errors import (
     InvalidArgument,
     LimitExceeded,
     LocalProtocolError,
+    MissingExtra,
     ProtocolError,
     RemoteProtocolError,
 )
@@ -23,7 +24,8 @@ from smtp_proto.outcome import Outcome, Phase
 from smtp_proto.parsing import CommandSyntaxError, parse_command
 from smtp_proto.records import Record, set_field
 from smtp_proto.replies import Reply
-from smtp_proto.sasl import AuthenticationAborted, UnacceptableResponse
+from smtp_proto.sasl import AuthenticationAborted
+from smtp_proto.sasl_exchange import UnacceptableResponse
 
 
 class Point(Record):
@@ -140,6 +142,7 @@ ERRORS: list[ProtocolError] = [
     error_with_outcome(),
     AuthenticationAborted("x", Reply(334, "!")),
     UnacceptableResponse("x"),
+    MissingExtra("SCRAM", "scram"),
     CommandSyntaxError(Reply(501, "5.5.4 Syntax")),
 ]
 

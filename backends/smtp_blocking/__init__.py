@@ -19,8 +19,10 @@ from contextlib import suppress
 from email.base64mime import body_encode as encode_base64  # noqa: F401  # one of the names that are read through here
 from typing import Any, Unpack
 
+from smtp_proto.channel_binding import TLSFacts
 from smtp_proto.session import ClientSession
 from smtp_proto.states import Stage
+from smtp_proto.tls import facts_of
 from smtp_surface import names
 from smtp_surface.addresses import _addr_only as _addr_only
 from smtp_surface.addresses import _fix_eols as _fix_eols
@@ -100,7 +102,7 @@ class SMTP(BlockingSMTP):
         host, port = self._destination(host, port, source_address)
         with self._lock:
             self._discard()
-            self._host = host
+            self._host, self._port = host, port
             sys.audit("smtplib.connect", self, host, port)
             return self._begin(self._get_socket(host, port, self.timeout))
 
@@ -153,6 +155,9 @@ class SMTP(BlockingSMTP):
         sock = self.sock
         plain = isinstance(sock, socket.socket) and not isinstance(sock, ssl.SSLSocket)
         return plain and not self._handed_in and may_be_overheard(sock)
+
+    def _tls_facts(self) -> TLSFacts | None:
+        return facts_of(self.sock) if isinstance(self.sock, ssl.SSLSocket) else None
 
     def _secured(self) -> None:
         if self._transport is not None:
@@ -217,7 +222,7 @@ class LMTP(OverLMTP, SMTP):
         timeout = self._timeouts()[Stage.CONNECT]
         with self._lock:
             self._discard()
-            self._host = ""  # a path is no name that a certificate could have
+            self._host, self._port = "", 0  # a path is no name that a certificate could have
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
                 sock.settimeout(timeout)

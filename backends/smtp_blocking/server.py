@@ -12,14 +12,13 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from hmac import compare_digest
 from types import TracebackType
 from typing import Self
 
 from smtp_proto.effects import Flow, StartTLS
-from smtp_proto.handler import Decision, Decisions, Handler, ReceivedMessage
+from smtp_proto.handler import Decisions, Handler, ReceivedMessage, UserHandler
 from smtp_proto.replies import Reply
-from smtp_proto.sasl import Credentials
+from smtp_proto.sasl_server import check_mechanisms, password_mechanisms
 from smtp_proto.server import ServerConnection
 from smtp_proto.server_session import ServerSession, Settings
 from smtp_proto.states import DEFAULT_TIMEOUTS, Stage
@@ -28,27 +27,11 @@ from smtp_surface.driver import BlockingDriver
 from .transport import SocketTransport
 
 
-class UserHandler(Handler):
-    """Accepts everything, and log-ins of `users` (name to password)."""
-
-    def __init__(self, users: Mapping[str, str]) -> None:
-        self.users = users
-
-    def auth(self, session: ServerSession, credentials: Credentials) -> Decision:
-        expected = self.users.get(credentials.user)
-        given = credentials.password.encode("utf-8")
-        # Compared in constant time, and for an unknown user too.
-        right = compare_digest(given, (expected or "").encode("utf-8"))
-        if expected is not None and right:
-            return None
-        return Reply(535, "5.7.8 Authentication credentials invalid")
-
-
 class _Collector(UserHandler):
     """Keeps what it is given for the server that it belongs to."""
 
     def __init__(self, server: Server) -> None:
-        super().__init__(server.users)
+        super().__init__(server.users, server.tokens)
         self.server = server
 
     def body(self, session: ServerSession, message: ReceivedMessage) -> Decisions:
@@ -63,10 +46,10 @@ class Server:
     """A server for the time of a ``with`` block, on a free port of `host` unless `port` says another.
 
     Without a `handler` every message is accepted and kept in `messages`, and log-ins are checked against `users` (name
-    to password); with one, its `auth` checks them.  `tls_context` offers STARTTLS, or with `implicit_tls` wraps every
-    connection at once.  Log-ins are offered where there are `users` or `mechanisms`, in the clear only with
-    `cleartext_auth`.  `settings` has the rest: the name, the sizes, the bounds.  `timeouts` are those of
-    `smtp_proto.states.Stage`, in seconds.
+    to password) and `tokens` (bearer token to user); with one, its methods check them.  `tls_context` offers STARTTLS,
+    or with `implicit_tls` wraps every connection at once.  Log-ins are offered where there are `users`, `tokens` or
+    `settings.mechanisms`, in the clear only with `cleartext_auth`.  `settings` has the rest: the name, the sizes, the
+    bounds.  `timeouts` are those of `smtp_proto.states.Stage`, in seconds.
 
     `host` and `port` then say where it listens, `errors` what went wrong in handlers.
     """
@@ -78,6 +61,7 @@ class Server:
         port: int = 0,
         *,
         users: Mapping[str, str] | None = None,
+        tokens: Mapping[str, str] | None = None,
         tls_context: ssl.SSLContext | None = None,
         implicit_tls: bool = False,
         cleartext_auth: bool = False,
@@ -88,11 +72,12 @@ class Server:
     ) -> None:
         if implicit_tls and tls_context is None:
             raise ValueError("implicit_tls needs a tls_context")
-        if handler is not None and users:
+        if handler is not None and (users or tokens):
             raise ValueError("users are checked where there is no handler; override its auth instead")
         self.host = host
         self.port = port
         self.users = dict(users or {})
+        self.tokens = dict(tokens or {})
         self.messages: list[ReceivedMessage] = []
         self.errors: list[Exception] = []
         self.handler: Handler = handler if handler is not None else _Collector(self)
@@ -102,8 +87,10 @@ class Server:
         settings = settings or Settings()
         if tls_context is not None:
             settings = settings._replace(tls_context=tls_context)
-        if self.users and not settings.mechanisms:
-            settings = settings._replace(mechanisms=("PLAIN", "LOGIN"))
+        if not settings.mechanisms:
+            verified = ("OAUTHBEARER", "XOAUTH2") if self.tokens else ()
+            settings = settings._replace(mechanisms=(*verified, *(password_mechanisms() if self.users else ())))
+        check_mechanisms(settings.mechanisms)
         self.settings = settings._replace(cleartext_auth=cleartext_auth or settings.cleartext_auth)
         self._timeouts = timeouts
         self._max_connections = max_connections
@@ -204,6 +191,6 @@ class Server:
     def _secured(self, session: ServerSession) -> Flow[None]:
         if self._implicit_tls:
             assert self._context is not None
-            yield from StartTLS(self._context, None, server_side=True)
+            session.tls_facts = yield from StartTLS(self._context, None, server_side=True)
             session.tls = True
         yield from session.run()

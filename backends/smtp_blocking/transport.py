@@ -22,7 +22,9 @@ from contextlib import contextmanager, suppress
 from types import BuiltinMethodType
 from typing import Any
 
+from smtp_proto.channel_binding import TLSFacts
 from smtp_proto.effects import Sent
+from smtp_proto.tls import facts_of
 
 # Octets asked for in one read: the largest TLS record is 16 kB, and replies are smaller.
 READ_SIZE = 65536
@@ -183,11 +185,11 @@ class SocketTransport:
 
     def start_tls(
         self, context: ssl.SSLContext, server_hostname: str | None, server_side: bool, timeout: float | None
-    ) -> None:
+    ) -> TLSFacts:
         """Wrap the socket; what a failed handshake raises goes on."""
         if self._wait is None:
             self.sock = context.wrap_socket(self.sock, server_side=server_side, server_hostname=server_hostname)
-            return
+            return facts_of(self.sock)
         deadline = None if timeout is None else time.monotonic() + timeout
         before = self.sock.gettimeout()
         # An end without close_notify is given as an end (`suppress_ragged_eofs`): one in the middle of a reply is told
@@ -210,6 +212,7 @@ class SocketTransport:
             if self._wait.ready(*wanted, None if deadline is None else deadline - time.monotonic()) == (False, False):
                 raise TimeoutError("the TLS handshake timed out")
         secured.settimeout(before)
+        return facts_of(secured)
 
     def close(self) -> None:
         """Close without waiting for anybody: no TLS goodbye, which nobody would read."""

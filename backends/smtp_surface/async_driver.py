@@ -14,6 +14,7 @@ from __future__ import annotations
 from inspect import isawaitable
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
+from smtp_proto.channel_binding import TLSFacts
 from smtp_proto.effects import Call, Close, Connect, Effect, Flow, Poll, Pull, Receive, Send, Sent, StartTLS
 from smtp_proto.states import Stage
 
@@ -112,9 +113,12 @@ class AsyncDriver(Driver[AsyncTransport]):
             return octets
         return next(chunks, None)
 
-    async def _start_tls(self, transport: AsyncTransport, effect: StartTLS) -> None:
-        from .async_tls import AsyncTLS  # imports ssl, which who does without TLS may do without
+    async def _start_tls(self, transport: AsyncTransport, effect: StartTLS) -> TLSFacts:
+        from smtp_proto.tls import facts_of  # imports ssl, which who does without TLS may do without
+
+        from .async_tls import AsyncTLS
 
         secured = AsyncTLS(transport, effect.context, effect.server_hostname, server_side=effect.server_side)
         await secured.handshake(self.timeouts[Stage.TLS])
         self.transport = secured
+        return facts_of(secured.pump.ssl_object)

@@ -20,6 +20,7 @@ from typing import Any, Self, TypeVar
 
 from smtp_proto.effects import Flow
 from smtp_proto.outcome import Outcome
+from smtp_proto.sasl_oauth import TokenSource
 
 from .client import Client, steps_of
 from .conversations import Answer, Refused
@@ -143,22 +144,41 @@ class BlockingSMTP(Client):
     def auth(self, mechanism: str, authobject: AuthObject, *, initial_response_ok: bool = True) -> Answer:
         """AUTH (RFC 4954) with any mechanism; returns the 235, or the 503 of a connection that is logged in.
 
-        `authobject()` gives the initial response or None, `authobject(challenge)` the response to a challenge (octets);
-        text is sent as UTF-8.  `SMTPAuthenticationError` if the server refuses; `SMTPException` if it keeps asking;
-        what `authobject` raises goes on, the exchange being cancelled.  The session is usable after all of these.
-        `SMTPNotSupportedError`, with nothing sent, for a mechanism that shows the password on a connection that is
-        neither encrypted nor local, unless `allow_cleartext_auth` is set.
+        `authobject` is a `smtp_proto.sasl.Mechanism`, or a function: `authobject()` gives the initial response or None,
+        `authobject(challenge)` the response to a challenge (octets); text is sent as UTF-8.  `SMTPAuthenticationError`
+        if the server refuses, asks what makes no sense, or has not proven itself where the mechanism wants that (the
+        connection is closed then); `SMTPException` if it keeps asking; what `authobject` raises goes on, the exchange
+        being cancelled.  The session is usable after all of these but one.  `SMTPNotSupportedError`, with nothing sent,
+        for a mechanism that shows the password on a connection that is neither encrypted nor local, unless
+        `allow_cleartext_auth` is set.
         """
         return self._run(self._auth(mechanism, authobject, initial_response_ok))
 
-    def login(self, user: str, password: str, *, initial_response_ok: bool = True) -> Answer:
-        """Log in with the best of CRAM-MD5, PLAIN and LOGIN that the server offers.
+    def login(
+        self,
+        user: str = "",
+        password: str | None = None,
+        *,
+        initial_response_ok: bool = True,
+        token: TokenSource | None = None,
+        mechanisms: Sequence[str] | None = None,
+        authorization_identity: str = "",
+    ) -> Answer:
+        """Log in with the strongest mechanism that the server offers and the credentials allow.
 
-        Says EHLO first if need be.  Returns the 235.  `SMTPAuthenticationError` if the server refuses; after a 535, 454
-        or 421 no other mechanism is tried.  `SMTPNotSupportedError` if it offers no AUTH, or only what would show the
-        password (see `auth`); `SMTPException` if it offers none of the three.
+        With a password: SCRAM-SHA-256-PLUS, SCRAM-SHA-1-PLUS, SCRAM-SHA-256, SCRAM-SHA-1 (all with the extra
+        ``scram``), CRAM-MD5, PLAIN, LOGIN.  With a `token` (text, or a callable that gives it and may have a method
+        `refresh`): OAUTHBEARER, XOAUTH2.  With neither, over TLS: EXTERNAL, which is for client certificates.
+        `mechanisms` names others, or fewer, in the order to try them in; GSSAPI, NTLM and ANONYMOUS have to be named.
+        `authorization_identity` is whom to act as, with the mechanisms that can say it.
+
+        Says EHLO first if need be.  Returns the 235.  `SMTPAuthenticationError` if the server refuses, with all
+        `attempts`; after a 535, 454 or 421 no other mechanism is tried, but a refreshed token is, once.
+        `SMTPNotSupportedError` if it offers no AUTH, or only what would show the password (see `auth`); `SMTPException`
+        if it offers nothing that these credentials are for; `smtp_proto.errors.MissingExtra` (an `ImportError`) if that
+        would need a package that is not installed.
         """
-        return self._run(self._login(user, password, initial_response_ok))
+        return self._run(self._login(user, password, initial_response_ok, token, mechanisms, authorization_identity))
 
     def sendmail(
         self,

@@ -68,8 +68,6 @@ class Client(MailConversations):
     _driver: Driver[Any]
     _handed_in = False
     _lmtp = False
-    _host = ""
-    _port = 0
     # Made anew for each object, and not part of its copies.
     _machinery: tuple[str, ...] = ("_driver",)
 

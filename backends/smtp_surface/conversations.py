@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from smtp_proto.channel_binding import TLSFacts
 from smtp_proto.commands import Command, Mail, Raw, Rcpt
 from smtp_proto.effects import Call, Flow
 from smtp_proto.errors import ConnectionLost, InvalidArgument, LimitExceeded, LocalProtocolError, RemoteProtocolError
@@ -70,6 +71,8 @@ class Conversations:
     #: Told everything that is said, secrets masked (`smtp_proto.transcript`).
     transcript: Observer | None = None
 
+    _host: str = ""  # where to connect to, as it was asked for
+    _port: int = 0
     _session: ClientSession | None = None
     _auth_challenge_count: int = 0
     _challenged: bool = False  # the last reply asks for a secret
@@ -91,6 +94,10 @@ class Conversations:
     def _may_be_overheard(self) -> bool:
         """True if the connection is neither encrypted nor local."""
         raise NotImplementedError
+
+    def _tls_facts(self) -> TLSFacts | None:
+        """What is known of the TLS session (`smtp_proto.tls.facts_of`), None without one: log-ins are bound to it."""
+        return None
 
     def _secured(self) -> None:
         """TLS has just been established: show people the socket that they look for."""

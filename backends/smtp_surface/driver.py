@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from smtp_proto.channel_binding import TLSFacts
 from smtp_proto.effects import (
     Call,
     Close,
@@ -55,8 +56,8 @@ class BlockingTransport(Protocol):
 
     def start_tls(
         self, context: ssl.SSLContext, server_hostname: str | None, server_side: bool, timeout: float | None
-    ) -> None:
-        """The whole handshake within `timeout`."""
+    ) -> TLSFacts | None:
+        """The whole handshake within `timeout`; gives what is known of the session (`smtp_proto.tls.facts_of`)."""
 
     def close(self) -> None:
         """Close, without waiting; never fails."""
@@ -153,5 +154,5 @@ class BlockingDriver(Driver[BlockingTransport]):
     def _connect(self, transport: BlockingTransport, effect: Connect) -> None:
         transport.connect(effect.host, effect.port, self.timeouts[Stage.CONNECT])
 
-    def _start_tls(self, transport: BlockingTransport, effect: StartTLS) -> None:
-        transport.start_tls(effect.context, effect.server_hostname, effect.server_side, self.timeouts[Stage.TLS])
+    def _start_tls(self, transport: BlockingTransport, effect: StartTLS) -> TLSFacts | None:
+        return transport.start_tls(effect.context, effect.server_hostname, effect.server_side, self.timeouts[Stage.TLS])

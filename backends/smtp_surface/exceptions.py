@@ -8,6 +8,8 @@ typed value (None where there was none); with it `enhanced` and `temporary`; and
 from __future__ import annotations
 
 import smtplib
+from collections.abc import Sequence
+from typing import Any
 
 from smtp_proto.grammar import EnhancedStatus
 from smtp_proto.outcome import Outcome
@@ -71,4 +73,11 @@ class SMTPHeloError(SMTPResponseException, smtplib.SMTPHeloError):
 
 
 class SMTPAuthenticationError(SMTPResponseException, smtplib.SMTPAuthenticationError):
-    """The server refused the log-in."""
+    """The server refused the log-in, or could not prove itself.
+
+    `attempts` has each mechanism that was tried with the reply that ended it.  `oauth_error` is what the server said of
+    a token (RFC 7628 3.2.2), where one was refused.
+    """
+
+    attempts: Sequence[tuple[str, Reply]] = ()
+    oauth_error: dict[str, Any] | None = None

@@ -1,13 +1,22 @@
-"""Logging in: the flows of `auth` and `login`, and authobjects as mechanisms of the core."""
+"""Logging in: the flows of `auth` and `login`, and authobjects as mechanisms of the core.
+
+`login` takes the mechanisms that `smtp_proto.sasl_choice` gives, one after the other, until one is accepted or refused
+for good.  For the three that `smtplib` knows it calls its authobjects (`auth_plain` and so on), so that an override of
+those keeps being used; every one goes through the public `auth`.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Awaitable, Coroutine, Sequence
+from typing import Any, Protocol, TypeAlias
 
+from smtp_proto.channel_binding import bindings
 from smtp_proto.commands import AuthResponse, Command
 from smtp_proto.effects import Call, Flow
 from smtp_proto.replies import Reply
-from smtp_proto.sasl import AuthenticationAborted, CramMD5, Plain
+from smtp_proto.sasl import AuthenticationAborted, CramMD5, Mechanism, Plain, ServerNotProven
+from smtp_proto.sasl_choice import Account, choose
+from smtp_proto.sasl_oauth import Bearer, RefreshableToken, TokenSource
 from smtp_proto.states import State
 
 from .conversations import Answer, Conversations
@@ -15,12 +24,15 @@ from .exceptions import SMTPAuthenticationError, SMTPException, SMTPNotSupported
 from .replies import SMTPReply, typed_reply
 
 
-class AuthObject(Protocol):
-    """What `auth` is given: called without arguments for an initial response (None: there is none), and with each
+class AuthFunction(Protocol):
+    """An authobject of `smtplib`: called without arguments for an initial response (None: there is none), and with each
     challenge (octets).  What it returns is text, or anything with `encode`."""
 
     def __call__(self, challenge: bytes | None = None, /) -> Any: ...
 
+
+#: What `auth` is given.
+AuthObject: TypeAlias = AuthFunction | Mechanism
 
 # The mechanisms that prove to know the secret, without showing it to whoever listens; the others are taken to show it.
 _PROVING = ("CRAM-MD5", "DIGEST-MD5", "SCRAM-", "GSSAPI", "NTLM", "EXTERNAL", "ANONYMOUS")
@@ -29,29 +41,50 @@ _PROVING = ("CRAM-MD5", "DIGEST-MD5", "SCRAM-", "GSSAPI", "NTLM", "EXTERNAL", "A
 class LoginConversations(Conversations):
     """`auth`, its authobjects, and `login`."""
 
+    _authorization_identity = ""
+
     def _auth(self, mechanism: str, authobject: AuthObject, initial_response_ok: bool) -> Flow[Answer]:
-        wrapped = _WrappedAuthObject(self, mechanism.upper(), authobject)
-        if self._may_be_overheard() and not self.allow_cleartext_auth and not wrapped.name.startswith(_PROVING):
+        step: Mechanism
+        if isinstance(authobject, Mechanism):
+            step = authobject
+            if mechanism.upper() != step.name:
+                raise ValueError(f"mechanism {mechanism!r} is not the one of {step.name}")
+        else:
+            step = _WrappedAuthObject(self, mechanism.upper(), authobject)
+        if step.shows_secret and not self.allow_cleartext_auth and self._may_be_overheard():
             raise SMTPNotSupportedError(
-                f"{wrapped.name} would send the password in clear over an unencrypted connection to another host; "
+                f"{step.name} would send the password in clear over an unencrypted connection to another host; "
                 "call starttls() first, use SMTP_SSL, or pass allow_cleartext_auth=True"
             )
+        session = self._live()
+        before = session.authenticated
         try:
-            session = self._live()
             with self._translated():
-                reply = yield from session.authenticate(
-                    wrapped, initial_response=initial_response_ok, exchange=self._exchange
-                )
+                try:
+                    reply = yield from session.authenticate(
+                        step, initial_response=initial_response_ok, exchange=self._exchange
+                    )
+                except ServerNotProven as error:
+                    self._discard()
+                    assert error.reply is not None  # noqa: PT017  # no test: for the type
+                    raise self._refused(step, error.reply, str(error)) from error
         except AuthenticationAborted as error:
             last = SMTPReply(error.reply)
-            if wrapped.challenges > 1:
+            if isinstance(step, _WrappedAuthObject) and step.challenges > 1:
                 message = f"Server AUTH mechanism infinite loop. Last response: {tuple(last)!r}"
                 raise self._refusal(SMTPException(message), error.reply) from error
-            raise self._refusal(SMTPAuthenticationError(*last), error.reply) from error
-        # 235: done.  503: this connection is logged in already (RFC 4954 4).
-        if reply.code in (235, 503):
+            raise self._refused(step, error.reply, str(error)) from error
+        # 235: done.  503: this connection is logged in already (RFC 4954 4); who wants proof of the server's has none
+        # but that of the log-in before.
+        if reply.code == 235 or (reply.code == 503 and (before or not step.proves_server)):
             return SMTPReply(reply)
-        raise self._refusal(SMTPAuthenticationError(*SMTPReply(reply)), reply)
+        raise self._refused(step, reply)
+
+    def _refused(self, mechanism: Mechanism, reply: Reply, problem: str = "") -> SMTPException:
+        error = SMTPAuthenticationError(reply.code, problem.encode() or SMTPReply(reply)[1])
+        error.attempts = [(mechanism.name, reply)]
+        error.oauth_error = getattr(mechanism, "error", None)
+        return self._refusal(error, reply)
 
     def _exchange(self, command: Command) -> Flow[Reply]:
         """One step of AUTH through `docmd`, so that an override of that is used."""
@@ -72,35 +105,75 @@ class LoginConversations(Conversations):
 
     def auth_plain(self, challenge: bytes | None = None) -> str:
         """Authobject for PLAIN (RFC 4616); needs `self.user` and `self.password`."""
-        return Plain(self.user, self.password).step(challenge).decode("utf-8")
+        return Plain(self.user, self.password, self._authorization_identity).step(challenge).decode("utf-8")
 
     def auth_login(self, challenge: bytes | None = None) -> str:
         """Authobject for LOGIN: the user name first, then the password; needs `self.user` and `self.password`."""
         return self.user if challenge is None or self._auth_challenge_count < 2 else self.password
 
-    def _login(self, user: str, password: str, initial_response_ok: bool) -> Flow[Answer]:
+    def _login(
+        self,
+        user: str,
+        password: str | None,
+        initial_response_ok: bool,
+        token: TokenSource | None,
+        mechanisms: Sequence[str] | None,
+        authorization_identity: str,
+    ) -> Flow[Answer]:
         yield from Call(self.ehlo_or_helo_if_needed)
         if not self.has_extn("auth"):
             raise self._lacking("SMTP AUTH extension not supported by server.")
         offered = self.esmtp_features["auth"].upper().split()
-        usable = [mechanism for mechanism in ("CRAM-MD5", "PLAIN", "LOGIN") if mechanism in offered]
+        facts = self._tls_facts()
+        account = Account(
+            user,
+            password,
+            (yield from self._token(token)) if token is not None else None,
+            authorization_identity,
+            self._host,
+            self._port,
+            bindings(facts, facts.peer_certificate) if facts is not None else (),
+            facts is not None,
+        )
+        if isinstance(mechanisms, str):
+            raise TypeError("mechanisms is a sequence of names, not one name")
+        usable = choose(account, offered, mechanisms)
         if not usable:
             raise SMTPException("No suitable authentication method found.")
-        Plain(user, password)  # `ValueError` for what no mechanism can carry, before anything is sent
-        self.user, self.password = user, password
-        failure: SMTPAuthenticationError | None = None
-        for mechanism in usable:
-            authobject = getattr(self, "auth_" + mechanism.lower().replace("-", "_"))
+        self.user, self.password = user, password or ""
+        self._authorization_identity = authorization_identity
+        attempts: list[tuple[str, Reply]] = []
+        while True:
+            mechanism = usable.pop(0)
+            own = getattr(self, "auth_" + mechanism.name.lower().replace("-", "_"), None)
             try:
-                return (yield from self._call_auth(mechanism, authobject, initial_response_ok))
+                return (yield from self._call_auth(mechanism.name, own or mechanism, initial_response_ok))
             except SMTPAuthenticationError as error:
-                failure = error
+                attempts += error.attempts
+                error.attempts = attempts
+                if error.smtp_code == 535 and isinstance(mechanism, Bearer) and isinstance(token, RefreshableToken):
+                    # The token may only be too old; a new one is tried once, in the same way.
+                    account = account._replace(token=(yield from self._token(token.refresh)))
+                    usable, token = choose(account, offered, [mechanism.name]), None
+                    continue
                 # 535: the credentials are wrong, and would be with any mechanism; trying on locks people out.  454,
-                # 421: not now.  Anything else may only mean that this mechanism is not to be had.
-                if error.smtp_code in (535, 454, 421):
-                    break
-        assert failure is not None
-        raise failure
+                # 421: not now.  Without a connection, nothing.  Anything else may only mean that this mechanism is not
+                # to be had.
+                if error.smtp_code in (535, 454, 421) or self._session is None or not usable:
+                    raise
+
+    def _token(self, source: TokenSource) -> Flow[str]:
+        if isinstance(source, str):
+            return source
+        with self._callback():
+            token = yield from Call(source)
+        if isinstance(token, Awaitable):
+            if isinstance(token, Coroutine):
+                token.close()
+            raise TypeError("a coroutine as the source of a token is for the asynchronous clients")
+        if not isinstance(token, str):
+            raise TypeError(f"the source of the token gave a {type(token).__name__}, not text")
+        return token
 
     def _call_auth(self, mechanism: str, authobject: AuthObject, initial_response_ok: bool) -> Flow[Answer]:
         def auth() -> Any:
@@ -110,11 +183,12 @@ class LoginConversations(Conversations):
         return answer
 
 
-class _WrappedAuthObject:
+class _WrappedAuthObject(Mechanism):
     """An authobject as a mechanism of the core."""
 
-    def __init__(self, client: Conversations, name: str, authobject: AuthObject) -> None:
+    def __init__(self, client: Conversations, name: str, authobject: AuthFunction) -> None:
         self.name = name
+        self.shows_secret = not name.startswith(_PROVING)
         self.challenges = 0
         self._client = client
         self._authobject = authobject

@@ -12,11 +12,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from smtp_blocking.server import Server, UserHandler
+from smtp_blocking.server import Server
 from smtp_proto.commands import Mail
-from smtp_proto.handler import Decision, Decisions, ReceivedMessage
+from smtp_proto.handler import Decision, Decisions, ReceivedMessage, UserHandler
 from smtp_proto.replies import Reply
-from smtp_proto.sasl import Credentials
+from smtp_proto.sasl_exchange import Credentials
 from smtp_proto.server_session import ServerSession, Settings
 
 from . import arguments

@@ -1,0 +1,149 @@
+"""Which mechanisms to log in with, the strongest first: what the server offers, as far as there are credentials for it.
+
+One table says it: each mechanism with what it needs.  Nothing here is tried or sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from .channel_binding import ChannelBinding
+from .errors import InvalidArgument, MissingExtra
+from .sasl import Anonymous, CramMD5, External, Login, Mechanism, Plain
+from .sasl_oauth import OAuthBearer, XOAuth2
+from .sasl_scram import PLUS, Scram
+from .sasl_spnego import Gssapi, Ntlm
+
+
+class Account(NamedTuple):
+    """Whom to log in as, with what, and where."""
+
+    user: str = ""
+    password: str | None = None
+    token: str | None = None
+    #: Whom to act as, if not as `user` (RFC 4422 3.4.1).
+    authorization_identity: str = ""
+    host: str = ""
+    port: int = 0
+    #: What the TLS session gives to bind to; empty without TLS.
+    bindings: Sequence[ChannelBinding] = ()
+    #: True over TLS.
+    encrypted: bool = False
+
+    def __repr__(self) -> str:
+        return f"Account({self.user!r}, ***)"
+
+
+def _scram(name: str) -> Callable[[Account, Sequence[str]], Mechanism | None]:
+    def make(account: Account, offered: Sequence[str]) -> Mechanism | None:
+        if account.password is None or account.authorization_identity:
+            return None  # scramp has no place for an authorization identity
+        binding = account.bindings[0] if account.bindings else None
+        plus_offered = any(other.startswith("SCRAM-") and other.endswith(PLUS) for other in offered)
+        if name.endswith(PLUS):
+            if binding is None:
+                return None
+        elif binding is not None and plus_offered:
+            # RFC 5802 6: who can bind, and is offered to, must.  Taking the plain form when the other was refused would
+            # be what somebody between the two ends would want.
+            return None
+        return Scram(account.user, account.password, name, binding=binding)
+
+    return make
+
+
+def _cram_md5(account: Account, offered: Sequence[str]) -> Mechanism | None:
+    if account.password is None or account.authorization_identity:
+        return None
+    return CramMD5(account.user, account.password)
+
+
+def _plain(account: Account, offered: Sequence[str]) -> Mechanism | None:
+    if account.password is None:
+        return None
+    return Plain(account.user, account.password, account.authorization_identity)
+
+
+def _login(account: Account, offered: Sequence[str]) -> Mechanism | None:
+    if account.password is None or account.authorization_identity:
+        return None
+    return Login(account.user, account.password)
+
+
+def _external(account: Account, offered: Sequence[str]) -> Mechanism | None:
+    # Whether a certificate was shown, Python's `ssl` does not say; who has neither password nor token means this one.
+    if account.password is not None or account.token is not None or not account.encrypted:
+        return None
+    return External(account.authorization_identity or account.user)
+
+
+def _oauth_bearer(account: Account, offered: Sequence[str]) -> Mechanism | None:
+    if account.token is None:
+        return None
+    identity = account.authorization_identity or account.user
+    return OAuthBearer(identity, account.token, account.host, account.port)
+
+
+def _xoauth2(account: Account, offered: Sequence[str]) -> Mechanism | None:
+    return None if account.token is None else XOAuth2(account.user, account.token)
+
+
+def _gssapi(account: Account, offered: Sequence[str]) -> Mechanism | None:
+    return Gssapi(account.host, account.user or None, account.password, account.authorization_identity)
+
+
+def _ntlm(account: Account, offered: Sequence[str]) -> Mechanism | None:
+    return None if account.password is None else Ntlm(account.user, account.password)
+
+
+def _anonymous(account: Account, offered: Sequence[str]) -> Mechanism | None:
+    return Anonymous(account.user)
+
+
+#: The mechanisms that are taken unasked, the strongest first.  None means: not with these credentials.
+PREFERENCE: dict[str, Callable[[Account, Sequence[str]], Mechanism | None]] = {
+    "EXTERNAL": _external,
+    "OAUTHBEARER": _oauth_bearer,
+    "XOAUTH2": _xoauth2,
+    **{name: _scram(name) for name in ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1")},
+    "CRAM-MD5": _cram_md5,
+    "PLAIN": _plain,
+    "LOGIN": _login,
+}
+#: Those that have to be asked for: they need what is outside of this library, or make nobody known.
+ON_REQUEST: dict[str, Callable[[Account, Sequence[str]], Mechanism | None]] = {
+    "GSSAPI": _gssapi,
+    "NTLM": _ntlm,
+    "ANONYMOUS": _anonymous,
+}
+
+_MAKERS = {**PREFERENCE, **ON_REQUEST}
+
+
+def choose(account: Account, offered: Sequence[str], wanted: Sequence[str] | None = None) -> list[Mechanism]:
+    """The mechanisms to try, in order, of those that are `offered`.
+
+    `wanted`: only these, in this order.  `InvalidArgument` for a name in it that is not known here.  One that cannot be
+    used (a package is missing, the password is none for SASLprep) is left out; if nothing else is left, `MissingExtra`
+    or `InvalidArgument` says so.
+    """
+    offered = [name.upper() for name in offered]
+    wanted = [name.upper() for name in (PREFERENCE if wanted is None else wanted)]
+    found: list[Mechanism] = []
+    problem: MissingExtra | InvalidArgument | None = None
+    for name in wanted:
+        if name not in _MAKERS:
+            raise InvalidArgument("mechanisms", f"{name!r} is none of {', '.join(_MAKERS)}")
+        if name not in offered:
+            continue
+        try:
+            mechanism = _MAKERS[name](account, offered)
+        except (MissingExtra, InvalidArgument) as error:
+            problem = problem or error
+        else:
+            if mechanism is not None:
+                found.append(mechanism)
+    if problem is not None and not found:
+        raise problem
+    return found
