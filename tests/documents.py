@@ -7,13 +7,20 @@ it prints: the comments behind its calls of `print`, one for each line of output
 In the `world` every host below example.org, example.net and example.com is one server of ours, whatever the port: TLS
 from the start on 465, LMTP on 24 and 2003, STARTTLS elsewhere; its certificates are trusted, and the users are `USERS`.
 So an example can name hosts as a reader would, and needs no test of its own unless more is to be shown of it.
+
+One that changes the process that it runs in says so: ``<!-- example: name, in a process of its own -->``.  There it is
+run by ``python -m tests.documents NAME``, in a world of its own too, whose messages are printed to standard error.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 import socket
 import ssl
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -31,7 +38,8 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 USERS = {"ada@example.org": "password"}
 
 # A fenced block, with the marker in the comment before it where it has one.
-_BLOCK = re.compile(r"(?:<!-- (\w+): ([\w -]+) -->\n)?^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_BLOCK = re.compile(r"(?:<!-- (\w+): ([\w, -]+) -->\n)?^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_APART = ", in a process of its own"
 _PRINTED = re.compile(r"print\(.*\)  # (.*)")
 _SOMEWHERE = re.compile(r"(?:.*\.)?example\.(?:org|net|com)")
 
@@ -42,6 +50,8 @@ class Example(NamedTuple):
     name: str
     page: Path
     code: str
+    #: It changes the process in which it runs.
+    apart: bool = False
 
     def run(self) -> dict[str, object]:
         """Execute it as a program; returns its global names."""
@@ -71,8 +81,9 @@ def examples() -> dict[str, Example]:
     found: dict[str, Example] = {}
     for page in PAGES:
         for name, code in blocks(page, "example").items():
-            assert name not in found, f"two examples are called {name!r}: in {found[name].page.name} and {page.name}"
-            found[name] = Example(name, page, code)
+            example = Example(name.removesuffix(_APART), page, code, apart=name.endswith(_APART))
+            assert example.name not in found, f"two examples are called {example.name!r}"
+            found[example.name] = example
     return found
 
 
@@ -129,3 +140,37 @@ def world(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[World]:
 
         monkeypatch.setattr(socket, "getaddrinfo", redirected)
         yield made
+
+
+@functools.cache
+def run_apart(name: str) -> subprocess.CompletedProcess[str]:
+    """Run an example in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-bb", "-m", "tests.documents", name],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def main(name: str) -> None:
+    with (
+        pytest.MonkeyPatch.context() as monkeypatch,
+        tempfile.TemporaryDirectory() as folder,
+        world(monkeypatch, Path(folder)) as made,
+    ):
+        clients: list[str] = []  # the packages that those come from which connect
+        sys.addaudithook(
+            lambda event, arguments: (
+                clients.append(type(arguments[0]).__module__) if event == "smtplib.connect" else None
+            )
+        )
+        examples()[name].run()
+        for client, message in zip(clients, made.messages, strict=True):
+            sys.stderr.write(f"{client}: {message.sender} -> {' '.join(message.to)} {message.content!r}\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

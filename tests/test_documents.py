@@ -27,10 +27,16 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[World]:
 def test_every_example_runs_and_prints_what_it_says(
     name: str, world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    EXAMPLES[name].run()
-    said = EXAMPLES[name].said
-    if said:
-        assert capsys.readouterr().out.splitlines() == said
+    example = EXAMPLES[name]
+    if example.apart:
+        done = documents.run_apart(name)
+        assert done.returncode == 0, done.stderr
+        printed = done.stdout
+    else:
+        example.run()
+        printed = capsys.readouterr().out
+    if example.said:
+        assert printed.splitlines() == example.said
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -79,6 +85,15 @@ def test_the_test_server(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_commands_that_others_rely_on_are_there() -> None:
     # .ci/run takes the second from here, tests/command/test_demo.py runs what the first does.
     assert {"demo", "tests"} <= set(documents.blocks(ROOT / "README.md", "command"))
+
+
+@pytest.mark.parametrize("name", ["Django", "a backend for Django", "Flask-Mail", "logging"])
+def test_a_framework_sends_its_message(name: str) -> None:
+    done = documents.run_apart(name)
+    assert done.returncode == 0, done.stderr
+    [message] = done.stderr.splitlines()
+    assert message.startswith("smtp_blocking: ada@example.org -> grace@example.net b'")
+    assert re.search(r"\\r\\n\\r\\n(It works\.|No tea\.)", message)
 
 
 # -- the reading of documents -----------------------------------------------------------------------------------------
