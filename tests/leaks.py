@@ -11,6 +11,9 @@ from pathlib import Path
 
 PATIENCE = 10.0  # seconds for a thread to end
 
+# Threads in which event loops look up names, and which they keep.
+_OF_LOOPS = ("asyncio_", "Trio thread")
+
 # Each entry is one descriptor of this process.  Only here is each also a link that says what it is.
 _DESCRIPTORS = Path("/proc/self/fd")
 
@@ -34,6 +37,8 @@ def nothing_left_behind() -> Iterator[None]:
     threads, sockets = set(threading.enumerate()), open_sockets()
     yield
     for thread in set(threading.enumerate()) - threads:
+        if thread.name.startswith(_OF_LOOPS):
+            continue
         thread.join(PATIENCE)  # one that has done its work may be about to end
         assert not thread.is_alive(), thread
     if open_sockets() - sockets:

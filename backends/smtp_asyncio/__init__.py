@@ -1,5 +1,59 @@
-"""SMTP for asyncio, on its own loop and on uvloop: the transport; `smtplib`'s names as coroutines are to come."""
+"""SMTP for asyncio, on its own loop and on uvloop: `smtplib`'s names, arguments, results and exceptions, as coroutines.
+
+``async with smtp_asyncio.SMTP(host, port) as smtp:`` connects, and says QUIT at the end.  Anything may be cancelled at
+any time, by `asyncio.timeout` for instance: a reply is never taken for the answer to another command than its own.
+Several tasks may use one client: their calls queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from typing import Any
+
+from smtp_surface import names
+from smtp_surface.async_driver import AsyncTransport
+from smtp_surface.asynchronous import AsyncSMTP
+from smtp_surface.kinds import OverLMTP, OverTLS
+from smtp_surface.names import *  # noqa: F403  # the same in every backend
 
 from .transport import StreamTransport
 
-__all__ = ["StreamTransport"]
+__all__ = ["LMTP", "SMTP", "SMTP_SSL", "default_ssl_context"]
+__all__ += names.__all__
+
+#: Makes the context where none is given; replace it to change what a whole program verifies.
+default_ssl_context = ssl.create_default_context
+
+
+class SMTP(AsyncSMTP):
+    __doc__ = AsyncSMTP.__doc__
+
+    def _running_loop(self) -> object:
+        return asyncio.get_running_loop()
+
+    def _new_lock(self) -> asyncio.Lock:
+        return asyncio.Lock()
+
+    async def _pause(self) -> None:
+        await asyncio.sleep(0)
+
+    def _new_transport(self) -> AsyncTransport:
+        return StreamTransport(self.source_address)
+
+    async def _transport_over(self, given: Any) -> AsyncTransport:
+        if isinstance(given, socket.socket):
+            return await StreamTransport.of_socket(given)
+        raise TypeError(f"a socket or a transport can be handed in, not {type(given).__name__}")
+
+    def _default_context(self) -> ssl.SSLContext:
+        return default_ssl_context()
+
+
+class SMTP_SSL(OverTLS, SMTP):  # the name is `smtplib`'s
+    __doc__ = OverTLS.__doc__
+
+
+class LMTP(OverLMTP, SMTP):
+    __doc__ = OverLMTP.__doc__

@@ -13,7 +13,7 @@ import asyncio
 import os
 import socket
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from smtp_proto.effects import Sent
 
@@ -63,10 +63,10 @@ class StreamTransport(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The loop has connected, or accepted."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's has all methods of the type, and is none.
+        self._transport = cast("asyncio.Transport", transport)
         self._closed = asyncio.get_running_loop().create_future()
-        transport.set_write_buffer_limits(0)  # `resume_writing` then says that all is out
+        self._transport.set_write_buffer_limits(0)  # `resume_writing` then says that all is out
         with suppress(OSError, AttributeError):
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 

@@ -11,6 +11,7 @@ Whoever runs a flow aborts the transport where an exception has left anything un
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -56,17 +57,35 @@ class AsyncTransport(Protocol):
         """Close at once, without awaiting anything; never fails."""
 
 
+async def call(effect: Call[Any]) -> Any:
+    """Call what an effect wants called, and await what that gives if it is awaitable."""
+    result = effect.function(*effect.arguments)
+    return await result if isawaitable(result) else result
+
+
 class AsyncDriver(Driver[AsyncTransport]):
     """Runs flows over a transport of coroutines."""
 
-    async def run(self, flow: Flow[T]) -> T:
-        """Perform what the flow asks for, and return what it returns; every exception is thrown into it first."""
+    async def run(self, flow: Flow[T], call: Callable[[Call[Any]], Awaitable[Any]] = call) -> T:
+        """Perform what the flow asks for, and return what it returns; every exception is thrown into it first.
+
+        `call` performs a `Call`.
+        """
         self.touched = False
         try:
             effect = next(flow)
             while True:
                 try:
-                    result = await self._perform(effect)
+                    if isinstance(effect, Call):
+                        # What is called may run flows of its own here; their I/O is this one's too.
+                        touched = self.touched
+                        try:
+                            result = await call(effect)
+                        finally:
+                            self.touched = self.touched or touched
+                    else:
+                        self.touched = True
+                        result = await self._perform(self._connected, effect)
                 except GeneratorExit:
                     flow.throw(GeneratorExit())  # this coroutine is being closed, and must not await any more
                     raise
@@ -77,17 +96,7 @@ class AsyncDriver(Driver[AsyncTransport]):
         except StopIteration as stop:
             return stop.value  # type: ignore[no-any-return]  # the flow's T
 
-    async def _perform(self, effect: Effect[Any]) -> Any:
-        if isinstance(effect, Call):
-            # What is called may run flows of its own here; their I/O is this one's too.
-            touched = self.touched
-            try:
-                result = effect.function(*effect.arguments)
-                return await result if isawaitable(result) else result
-            finally:
-                self.touched = self.touched or touched
-        self.touched = True
-        transport = self._connected
+    async def _perform(self, transport: AsyncTransport, effect: Effect[Any]) -> Any:
         match effect:
             case Send():
                 return await transport.send(self._chunks(effect), self._left(effect), effect.listen)

@@ -6,11 +6,22 @@ end in a loop of its own, and does the same for the functions that tests put in 
 
 from __future__ import annotations
 
+import copy
+import pickle
+import socket
+import ssl
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from inspect import isawaitable, iscoroutinefunction
 from types import ModuleType
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, Self, TypeAlias, TypeVar, cast
 
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+import smtp_asyncio
 import smtp_blocking
+from smtp_surface.asynchronous import AsyncSMTP
 from tests.scripted import ScriptedServer
 from tests.scripts import PATIENCE
 
@@ -29,6 +40,8 @@ class Backend:
     name: str
     #: The package, with `smtplib`'s names.
     module: ModuleType
+    #: True where the methods are coroutines, and what overrides them is to be one.
+    coroutines = False
 
     def open(self, kind: str | type[Any], *args: Any, **options: Any) -> Client:
         """A client made by the class of that name (SMTP, SMTP_SSL, LMTP), or by a subclass; connected if `args` say
@@ -58,6 +71,34 @@ class Backend:
         child: type[Any] = type("Overriding", (parent,), {method: override})
         return child, calls
 
+    def timeout_of(self, client: Client) -> float | None:
+        """The seconds of every wait of a connection; None where there is not one number for all."""
+        shown: float | None = client.sock.gettimeout()
+        return shown
+
+    def tls_of(self, client: Client) -> str | None:
+        """The version of TLS that is spoken; None in the clear."""
+        return client.sock.version() if isinstance(client.sock, ssl.SSLSocket) else None
+
+    def over(self, sock: socket.socket, **options: Any) -> Client:
+        """A client over a connected socket that is handed in, greeted."""
+        greeting = b""
+        while not greeting.endswith(b"\n"):
+            greeting += sock.recv(1000)
+        client = self.open("SMTP", **options)
+        client.sock = sock
+        return client
+
+    def copies(self, client: Client) -> list[Client]:
+        """Copies of a client that is not connected, each made in another way."""
+        return [copy.deepcopy(client), pickle.loads(pickle.dumps(client))]  # noqa: S301  # our own
+
+    def start(self) -> None:
+        """Make what is needed to run tests, unless it is there."""
+
+    def stop(self) -> None:
+        """Take it down."""
+
     def replace(self, client: Client, method: str, function: Callable[..., Any]) -> None:
         """Put a function of the test in the place of a method of one client."""
         setattr(client, method, function)
@@ -76,4 +117,109 @@ class BlockingBackend(Backend):
     module = smtp_blocking
 
 
-BACKENDS: list[Backend] = [BlockingBackend()]
+class AsyncBackend(Backend):
+    """A backend of coroutines, in a loop that runs in a thread of its own."""
+
+    coroutines = True
+
+    def __init__(self, name: str, module: ModuleType, loop: str, **options: Any) -> None:
+        self.name = name
+        self.module = module
+        self._loop = loop, options
+        self._stack = ExitStack()
+        self._portal: BlockingPortal | None = None
+
+    def start(self) -> None:
+        if self._portal is None:
+            self._portal = self._stack.enter_context(start_blocking_portal(*self._loop))
+
+    def stop(self) -> None:
+        self._portal = None
+        self._stack.close()
+
+    def run(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        """Call a function in the loop, and await what it gives if it is awaitable."""
+        assert self._portal is not None
+
+        async def called() -> Any:
+            result = function(*args, **options)
+            return await result if isawaitable(result) else result
+
+        try:
+            return self._portal.call(called)
+        except RuntimeError as error:
+            if "event loop thread" not in str(error):
+                raise
+        # A callback, in the loop's thread, calls the client back; what it may not do it is told before any await.
+        called().send(None)
+        raise AssertionError("a callback must not get this far")
+
+    def open(self, kind: str | type[Any], *args: Any, **options: Any) -> Client:
+        async def opened() -> Any:
+            client = (getattr(self.module, kind) if isinstance(kind, str) else kind)(*args, **options)
+            if args:
+                await client.__aenter__()
+            return client
+
+        return cast("Client", _Seen(self, self.run(opened)))
+
+    def watch(self, client: Client, method: str) -> Calls:
+        return super().watch(_behind(client), method)
+
+    def replace(self, client: Client, method: str, function: Callable[..., Any]) -> None:
+        async def replacement(*args: Any, **options: Any) -> Any:
+            return function(*args, **options)
+
+        setattr(client, method, replacement)
+
+    def copies(self, client: Client) -> list[Client]:
+        return [cast("Client", _Seen(self, made)) for made in super().copies(_behind(client))]
+
+    def timeout_of(self, client: Client) -> float | None:
+        timeouts = set(_behind(client)._driver.timeouts.values())
+        return timeouts.pop() if len(timeouts) == 1 else None
+
+    def tls_of(self, client: Client) -> str | None:
+        tls = cast("Any", _behind(client)).ssl_object
+        return None if tls is None else cast("str", tls.version())
+
+    def over(self, sock: socket.socket, **options: Any) -> Client:
+        client = self.open("SMTP", sock=sock, **options)
+        client.connect()
+        return client
+
+
+class _Seen:
+    """A client of coroutines, seen as a blocking one: what is called on it runs to its end in the loop."""
+
+    def __init__(self, backend: AsyncBackend, client: Any) -> None:
+        vars(self).update(_backend=backend, _client=client)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        value = getattr(self._client, name)
+        return partial(self._backend.run, value) if iscoroutinefunction(getattr(AsyncSMTP, name, None)) else value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._client, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self._client, name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> Any:
+        return self._backend.run(self._client.__aexit__, *exc)
+
+
+def _behind(client: Client) -> Client:
+    return cast("Client", vars(client)["_client"])
+
+
+BACKENDS: list[Backend] = [
+    BlockingBackend(),
+    AsyncBackend("asyncio", smtp_asyncio, "asyncio"),
+    AsyncBackend("uvloop", smtp_asyncio, "asyncio", use_uvloop=True),
+]

@@ -16,13 +16,22 @@ from .backends import BACKENDS, Backend
 def backend(request: pytest.FixtureRequest) -> Backend:
     """Each backend in turn."""
     found: Backend = request.param
+    found.start()
     return found
 
 
 @pytest.fixture(autouse=True)
-def _nothing_left_behind() -> Iterator[None]:
+def _nothing_left_behind(backend: Backend) -> Iterator[None]:
+    # After `backend`, whose loop has sockets and threads of its own.
     with nothing_left_behind():
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _loops_are_stopped() -> Iterator[None]:
+    yield
+    for each in BACKENDS:
+        each.stop()
 
 
 @pytest.fixture

@@ -3,10 +3,7 @@ clear error."""
 
 from __future__ import annotations
 
-import copy
-import pickle
 import sys
-import threading
 from collections.abc import Iterator
 from email.message import EmailMessage
 from typing import Any
@@ -17,7 +14,7 @@ import smtp_blocking
 from smtp_blocking import SMTPException, SMTPRecipientsRefused, SMTPServerDisconnected
 from smtp_proto.transcript import Said
 from tests.conformance.backends import Backend
-from tests.scripted import Expect, ScriptedServer, Send, Step, WaitFor
+from tests.scripted import Expect, ScriptedServer, Send, Step
 
 OK = Send(b"250 ok\r\n")
 GREETING = Send(b"220 mx.test\r\n")
@@ -115,7 +112,7 @@ def options() -> Iterator[str]:
     yield "NOTIFY=NEVER"
 
 
-@pytest.mark.parametrize(("given", "sent"), [(None, b""), ((), b""), (options(), b" NOTIFY=NEVER")])
+@pytest.mark.parametrize(("given", "sent"), [(lambda: None, b""), (tuple, b""), (options, b" NOTIFY=NEVER")])
 def test_recipient_options_of_any_kind(backend: Backend, given: Any, sent: bytes) -> None:
     """Options that can be read only once reach every recipient."""
     script: list[Step] = [*EHLO, Expect(b"mail"), OK]
@@ -123,7 +120,7 @@ def test_recipient_options_of_any_kind(backend: Backend, given: Any, sent: bytes
         script += [Expect(b"rcpt to:<" + recipient + b"@mx.test>" + sent + b"\r\n"), OK]
     script += [Expect(b"data"), Send(b"354 go\r\n"), Expect(b"x\r\n"), Expect(b".\r\n"), OK, *QUIT]
     with ScriptedServer(script) as server, backend.connect(server) as client:
-        client.sendmail("a@client.test", ["b@mx.test", "c@mx.test"], "x\n", (), given)
+        client.sendmail("a@client.test", ["b@mx.test", "c@mx.test"], "x\n", (), given())
 
 
 def test_the_size_declared_is_that_of_what_is_sent(backend: Backend) -> None:
@@ -157,7 +154,9 @@ def test_a_subclass_that_is_not_ready_yet(backend: Backend) -> None:
 
     class Early(parent):  # type: ignore[misc, valid-type]  # any backend's
         def __init__(self) -> None:
-            self.close()
+            self.set_debuglevel(0)
+            if not backend.coroutines:  # which nobody could await here
+                self.close()
             super().__init__()
 
     class Never(parent):  # type: ignore[misc, valid-type]
@@ -174,22 +173,10 @@ def test_a_subclass_that_is_not_ready_yet(backend: Backend) -> None:
 def test_a_client_that_is_not_connected_can_be_copied(backend: Backend) -> None:
     """As with `smtplib`: a copy is a client of its own."""
     client = backend.open("SMTP", timeout=7)
-    for other in (copy.deepcopy(client), pickle.loads(pickle.dumps(client))):  # noqa: S301  # our own
+    for other in backend.copies(client):
         assert other.timeout == 7
         with pytest.raises(SMTPServerDisconnected):
             other.noop()
-
-
-def test_a_closed_socket_is_no_connection(backend: Backend) -> None:
-    """A socket that somebody closed, or put here closed, is reported as no connection."""
-    with ScriptedServer([GREETING], strict=False) as server:
-        client = backend.connect(server)
-        closed = client.sock
-        client.close()
-        client.sock = closed
-        with pytest.raises(SMTPServerDisconnected):
-            client.noop()
-        assert client.sock is None
 
 
 def test_a_server_hostname_that_cannot_be_verified_is_said_before_starttls(backend: Backend) -> None:
@@ -223,15 +210,3 @@ def test_every_octet_is_audited(backend: Backend) -> None:
         ("smtplib.send", (b"ehlo client.test\r\n",)),
         ("smtplib.send", (b"QUIT\r\n",)),
     ]
-
-
-def test_a_shorter_timeout_on_the_socket_is_kept(backend: Backend) -> None:
-    """`sock.settimeout` is how `smtplib` is told to wait shorter, and works here."""
-    done = threading.Event()
-    with ScriptedServer([*EHLO, Expect(b"noop"), WaitFor(done)], strict=False) as server:
-        client = backend.connect(server, timeout=60)
-        client.ehlo()
-        client.sock.settimeout(0.05)
-        with pytest.raises(SMTPServerDisconnected, match="timed out"):
-            client.noop()
-        done.set()

@@ -11,9 +11,9 @@ import pytest
 import smtp_blocking
 from smtp_proto.handler import Decision, Handler
 from smtp_proto.server_session import ServerSession
-from tests.needs import can_listen, needs, needs_ipv6
+from tests.needs import can_listen, needs, needs_ipv6, needs_unix_sockets
 from tests.scripted import ExpectEOF, ScriptedServer, Send
-from tests.scripts import GREETING, PATIENCE, QUIT, hello, opening, turn
+from tests.scripts import DELIVERY, GREETING, MESSAGE, PATIENCE, QUIT, hello, opening, turn
 
 from .backends import Backend, Client
 
@@ -255,3 +255,18 @@ def test_several_clients_at_once(backend: Backend, server: smtp_blocking.Server)
     for client in clients:
         client.quit()
     assert [message.sender for message in server.messages] == [f"a{number}@client.test" for number in range(5)]
+
+
+@pytest.mark.parametrize("server_kind", ["TCP", "Unix socket"])
+def test_a_socket_that_is_handed_in(backend: Backend, server_kind: str) -> None:
+    """A connected socket may be given instead of an address; it is the client's then, and closed by it."""
+    unix = server_kind != "TCP"
+    if unix:
+        needs_unix_sockets()
+    with ScriptedServer([*opening(), *DELIVERY, *QUIT], unix=unix) as server:
+        sock = socket.socket(socket.AF_UNIX if unix else socket.AF_INET)
+        sock.settimeout(PATIENCE)
+        sock.connect(server.host if unix else (server.host, server.port))
+        with backend.over(sock, local_hostname="client.test") as client:
+            assert client.sendmail("a@client.test", "b@mx.test", MESSAGE) == {}
+        assert sock.fileno() == -1

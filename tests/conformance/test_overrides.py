@@ -276,7 +276,12 @@ def test_an_override_that_calls_another_method(backend: Backend) -> None:
         assert self.noop()[0] == 250
         return parent.data(self, msg)
 
+    async def data_awaited(self: Any, msg: Any) -> Any:
+        assert (await self.noop())[0] == 250
+        return await parent.data(self, msg)
+
     parent = backend.module.SMTP
+    own = type("Own", (parent,), {"data": data_awaited if backend.coroutines else data})
     script = [*opening(), *MAIL, *RCPT, Expect(b"noop"), OK, *DATA, *BODY, *QUIT]
-    with ScriptedServer(script) as server, backend.connect(server, type("Own", (parent,), {"data": data})) as client:
+    with ScriptedServer(script) as server, backend.connect(server, own) as client:
         assert client.sendmail("a@client.test", "b@mx.test", MESSAGE) == {}

@@ -31,8 +31,7 @@ def test_starttls(backend: Backend) -> None:
         backend.connect(server) as client,
     ):
         assert client.starttls(context=client_context()) == (220, b"2.0.0 go ahead")
-        assert isinstance(client.sock, ssl.SSLSocket)
-        assert client.sock.version() is not None
+        assert backend.tls_of(client) is not None
         assert client.sendmail("a@client.test", "b@mx.test", MESSAGE) == {}
 
 
@@ -82,7 +81,7 @@ def test_implicit_tls(backend: Backend) -> None:
         ScriptedServer([secured(), *opening(), *DELIVERY, *QUIT]) as server,
         backend.connect(server, "SMTP_SSL", context=client_context()) as client,
     ):
-        assert isinstance(client.sock, ssl.SSLSocket)
+        assert backend.tls_of(client) is not None
         assert client.sendmail("a@client.test", "b@mx.test", MESSAGE) == {}
 
 

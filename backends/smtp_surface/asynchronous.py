@@ -1,0 +1,394 @@
+"""The asynchronous surface: `smtplib`'s methods as coroutines, each a flow of `smtp_surface.conversations`.
+
+Written once for every event loop.  A backend adds its transport and five small things that only its loop knows
+(`AsyncSMTP`, below "what a backend provides").
+
+Turns.  Each public call has the connection for itself, and calls from several tasks queue.  Flows call public methods,
+so a call may come from inside another: through `Call`, from an override, and from a task that an override has started.
+Who is inside is told by the context (`contextvars`), which tasks inherit, and counts while the outer flow is in a
+`Call`: then a call from inside queues behind the others from the same inside, not behind the one that it is a part of,
+and the outer flow goes on when they are over.  `close` takes no turn.
+
+Cancellation may strike at any await.  While a call waits for its turn, nothing has begun.  Later, if anything is under
+way, the connection is aborted with nothing that awaits, and the next use raises `SMTPServerDisconnected`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextvars import ContextVar
+from email.message import Message
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
+
+from smtp_proto.effects import Call, Connect, Flow, StartTLS
+from smtp_proto.outcome import Outcome
+
+from .async_driver import AsyncDriver, AsyncTransport, call
+from .client import Client, Options, steps_of
+from .conversations import Answer, Refused
+from .endpoints import may_be_overheard
+from .kinds import OverTLS
+from .login import AuthObject
+from .timeouts import NOT_GIVEN
+
+if TYPE_CHECKING:
+    import ssl
+
+T = TypeVar("T")
+
+
+class _Turn:
+    """A call's right to the connection, for as long as it takes."""
+
+    def __init__(self, client: AsyncSMTP, outer: _Turn | None) -> None:
+        self.client = client
+        self.outer = outer
+        self.calling = False  # in a `Call`: only then others may use the connection
+        self.queue = client._new_lock()  # for those others
+
+    async def call(self, effect: Call[Any]) -> Any:
+        """Perform a `Call` for the flow whose turn it is."""
+        self.calling = True
+        try:
+            return await call(effect)
+        finally:
+            self.calling = False
+            if self.queue.locked():  # by a task that was started in there, and not waited for
+                async with self.queue:
+                    pass
+
+
+_turn: ContextVar[_Turn | None] = ContextVar("smtp_surface.turn", default=None)
+
+
+class AsyncSMTP(Client):
+    """A connection to an SMTP server, with `smtplib`'s methods as coroutines.
+
+    Making one touches no network.  ``async with SMTP(host, port) as smtp:`` connects, with `SMTPConnectError` if the
+    greeting is not 220, and says QUIT at the end; without a host, or before, `connect` does.  The arguments are
+    explained in `smtp_surface.client.Client`; in addition `sock` is a socket that is connected, or `stream` a stream of
+    this loop or any `smtp_surface.async_driver.AsyncTransport`, to be used for the first connection instead of making
+    one (`host` then is only the name for TLS).
+
+    Unless a method says otherwise: what it sends is one command line; it returns ``(code, text)``, refusals included;
+    it raises `SMTPServerDisconnected`, with the connection closed, if there is no connection, it is lost, or the server
+    breaks the protocol; `ValueError`, with nothing sent and the session usable, for an argument that must not reach the
+    wire; `RuntimeError` outside of an event loop, or in another one than the connection was made in.  After a 421 the
+    connection is closed, and so it is after a cancellation, unless nothing had been begun.
+    """
+
+    _driver: AsyncDriver
+    _machinery = ("_driver", "_given")
+    _address: tuple[str, int] = ("", 0)
+    _given: Any = None  # what was handed in, until it is used
+    _loop: object = None
+    _queue: Any = None
+
+    def __init__(
+        self,
+        host: str = "",
+        port: int = 0,
+        local_hostname: str | None = None,
+        timeout: Any = NOT_GIVEN,
+        source_address: tuple[str, int] | None = None,
+        *,
+        stream: Any = None,
+        sock: Any = None,
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__(host, port, local_hostname, timeout, source_address, **options)
+        if stream is not None and sock is not None:
+            raise ValueError("stream and sock exclude each other")
+        self._address = (host, port)
+        self._given = stream if stream is not None else sock
+
+    def _prepare(self) -> None:
+        self._driver = AsyncDriver()
+        self._driver.on_send = lambda octets: sys.audit("smtplib.send", self, octets)
+
+    # -- what a backend provides --------------------------------------------------------------------------------------
+
+    def _running_loop(self) -> object:
+        """The loop that this is called in; `RuntimeError` if it is none of the backend's."""
+        raise NotImplementedError
+
+    def _new_lock(self) -> Any:
+        """The loop's lock, an asynchronous context manager with `locked`."""
+        raise NotImplementedError
+
+    async def _pause(self) -> None:
+        """Let the loop's other tasks run, and be cancelled if that is due."""
+        raise NotImplementedError
+
+    def _new_transport(self) -> AsyncTransport:
+        """A transport that can connect."""
+        raise NotImplementedError
+
+    async def _transport_over(self, given: Any) -> AsyncTransport:
+        """A transport over a connected socket or a stream of the loop's, which is closed if that fails."""
+        raise NotImplementedError
+
+    # -- turns --------------------------------------------------------------------------------------------------------
+
+    def _inside(self) -> _Turn | None:
+        """The call of this client that the running code is a part of; None for one of its own."""
+        turn = _turn.get()
+        while turn is not None and not (turn.client is self and turn.calling):
+            turn = turn.outer
+        return turn
+
+    async def _run(self, flow: Flow[T]) -> T:
+        self._refuse_callbacks()  # which await nothing, so that whatever runs in the middle of one comes from it
+        loop = self._running_loop()
+        if self._loop is not loop:
+            if self._session is not None:
+                raise RuntimeError("this client was connected in another event loop: use it there, or close() it first")
+            self._loop, self._queue = loop, self._new_lock()
+        inside = self._inside()
+        async with self._queue if inside is None else inside.queue:
+            turn = _Turn(self, _turn.get())
+            token = _turn.set(turn)
+            try:
+                return await self._driver.run(flow, turn.call)
+            except BaseException as error:
+                self._interrupted(error)
+                raise
+            finally:
+                _turn.reset(token)
+
+    # -- connecting, and the end --------------------------------------------------------------------------------------
+
+    async def connect(
+        self, host: str = "localhost", port: int = 0, source_address: tuple[str, int] | None = None
+    ) -> Answer:
+        """Connect and return the greeting; `OSError` if there is no connection to be had.
+
+        ``"name:port"`` is understood where `port` is 0, and a host that begins with "/" is a Unix socket's path.  A
+        connection that there was is closed.  What was handed in with `sock` or `stream` is used first.
+        """
+        return await self._run(self._connect(host, port, source_address))
+
+    def _connect(self, host: str, port: int, source_address: tuple[str, int] | None) -> Flow[Answer]:
+        given, self._given = self._given, None
+        host, port = self._destination(self._address[0] if given is not None else host, port, source_address)
+        timeouts = self._timeouts()
+        self._discard()
+        self._host = host if not host.startswith("/") else ""  # a path is no name that a certificate could have
+        sys.audit("smtplib.connect", self, host, port)
+        if self.debuglevel > 0:
+            self._print_debug("connect: to", (host, port), self.source_address)
+        transport: AsyncTransport
+        if given is None or isinstance(given, AsyncTransport):
+            transport = given or self._new_transport()
+        else:
+            transport = yield from Call(self._transport_over, given)  # type: ignore[assignment]  # when awaited
+        self._driver.transport, self._driver.timeouts = transport, timeouts
+        session = self._new_session(greeted=False)
+        try:
+            if given is None:
+                yield from Connect(host, port)
+            self._handed_in = given is not None
+            self.sock = getattr(transport, "sock", None) or transport
+            if isinstance(self, OverTLS):
+                yield from StartTLS(self.context, self._name_to_verify(self.context))
+            self._connected(self.sock)
+        except BaseException:
+            if self._session is session:
+                self._discard()
+            raise
+        return (yield from self._greet())
+
+    async def close(self) -> None:
+        """Close the connection at once, saying nothing to the server; never fails.
+
+        A call that another task is in ends with an error.
+        """
+        transport = self._driver.transport
+        used = self._queue is not None and self._queue.locked() and self._inside() is None
+        if transport is None or used or self._loop is not self._running_loop():
+            self._discard()
+            await self._pause()
+            return
+        self._driver.transport = None  # `_discard` would abort it
+        try:
+            self._discard()
+            await transport.close()
+        finally:
+            transport.abort()
+
+    def _cut(self, sock: Any) -> None:
+        if self._driver.transport is not None:
+            self._driver.transport.abort()
+
+    async def __aenter__(self) -> Self:
+        if self._session is None and (self._address[0] or self._given is not None):
+            answer = await self.connect(*self._address)
+            if answer[0] != 220:
+                await self.close()
+                raise self._connect_error(answer)
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """QUIT and close.  A refused QUIT raises only where the block has neither raised nor delivered.
+
+        Who was cancelled, or interrupted otherwise, does not wait for a goodbye.
+        """
+        if exc is not None and not isinstance(exc, Exception):
+            self._discard()
+        else:
+            await self._run(self._goodbye(failed=exc is not None))
+
+    def _may_be_overheard(self) -> bool:
+        return not self._handed_in and self.ssl_object is None and may_be_overheard(self.sock)
+
+    def _secured(self) -> None:
+        """Nothing to show: `ssl_object` looks at the transport that there is."""
+
+    @property
+    def ssl_object(self) -> ssl.SSLObject | None:
+        """What knows the TLS version, the cipher and the server's certificate; None in the clear."""
+        pump = getattr(self._driver.transport, "pump", None)
+        return pump.ssl_object if pump is not None else None
+
+    # -- the lowest level ---------------------------------------------------------------------------------------------
+
+    async def send(self, s: bytes | str) -> None:
+        """Write octets (or text, in `command_encoding`) as they are; for what no method covers."""
+        await self._run(self._send(s))
+
+    async def putcmd(self, cmd: str, args: str = "") -> None:
+        """Send a command line; its reply is to be read with `getreply`."""
+        await self._run(self._putcmd(cmd, args))
+
+    async def getreply(self) -> Answer:
+        """Wait for the reply to the oldest command that has none yet, or to what was written by hand."""
+        return await self._run(self._getreply())
+
+    async def docmd(self, cmd: str, args: str = "") -> Answer:
+        """Send a command line and wait for its reply."""
+        return await self._run(self._docmd(cmd, args))
+
+    # -- commands -----------------------------------------------------------------------------------------------------
+
+    async def helo(self, name: str = "") -> Answer:
+        """HELO (RFC 5321 4.1.1.1), with `local_hostname` unless a name is given."""
+        return await self._run(self._helo(name))
+
+    async def ehlo(self, name: str = "") -> Answer:
+        """EHLO (RFC 5321 4.1.1.1), with `local_hostname` unless a name is given; fills `esmtp_features`."""
+        return await self._run(self._ehlo(name))
+
+    async def help(self, args: str = "") -> bytes:
+        """HELP (RFC 5321 4.1.1.8); returns the text alone."""
+        return await self._run(self._help(args))
+
+    async def rset(self) -> Answer:
+        """RSET (RFC 5321 4.1.1.5): end the mail transaction under way."""
+        return await self._run(self._reset())
+
+    async def _rset(self) -> None:
+        """RSET after a refusal; a lost connection is left for the next call to report."""
+        await self._run(self._reset_quietly())
+
+    async def noop(self) -> Answer:
+        """NOOP (RFC 5321 4.1.1.9)."""
+        return await self._run(self._noop())
+
+    async def mail(self, sender: str, options: Sequence[str] = ()) -> Answer:
+        """MAIL (RFC 5321 4.1.1.2): begin a mail transaction; raises what `BlockingSMTP.mail` raises."""
+        return await self._run(self._mail(sender, options))
+
+    async def rcpt(self, recip: str, options: Sequence[str] = ()) -> Answer:
+        """RCPT (RFC 5321 4.1.1.3): add a recipient; `options` are ESMTP parameters."""
+        return await self._run(self._rcpt(recip, options))
+
+    async def data(self, msg: bytes | str) -> Answer:
+        """DATA and the message (RFC 5321 4.1.1.4); returns the answer to the message, as `BlockingSMTP.data`."""
+        return await self._run(self._data(msg))
+
+    async def verify(self, address: str) -> Answer:
+        """VRFY (RFC 5321 4.1.1.6)."""
+        return await self._run(self._verify(address))
+
+    # a.k.a.
+    vrfy = verify
+
+    async def expn(self, address: str) -> Answer:
+        """EXPN (RFC 5321 4.1.1.7)."""
+        return await self._run(self._expn(address))
+
+    # -- sequences ----------------------------------------------------------------------------------------------------
+
+    async def ehlo_or_helo_if_needed(self) -> None:
+        """EHLO, and HELO where that is refused, unless one of them was sent before; `SMTPHeloError` if both are."""
+        await self._run(self._hello())
+
+    async def starttls(
+        self, keyfile: str | None = None, certfile: str | None = None, context: ssl.SSLContext | None = None
+    ) -> Answer:
+        """STARTTLS (RFC 3207): encrypt the connection; returns the 220.
+
+        `context` decides what is verified; without one, `default_ssl_context()`: the certificate's chain and its name,
+        which must be that of the host connected to (`server_hostname` where that is given).
+
+        `SMTPNotSupportedError`: not offered.  `SMTPResponseException`: refused.  The session is usable after both, in
+        the clear.  `ssl.SSLError`: the handshake failed.  `SMTPServerDisconnected`: anything came in the clear behind
+        the 220.  The connection is closed after both.
+        """
+        context = self._context(context, keyfile, certfile)
+        return await self._run(self._starttls(context, self._name_to_verify(context)))
+
+    async def auth(self, mechanism: str, authobject: AuthObject, *, initial_response_ok: bool = True) -> Answer:
+        """AUTH (RFC 4954) with any mechanism; `authobject` is a plain function, as for `BlockingSMTP.auth`."""
+        return await self._run(self._auth(mechanism, authobject, initial_response_ok))
+
+    async def login(self, user: str, password: str, *, initial_response_ok: bool = True) -> Answer:
+        """Log in with the best mechanism that the server offers; raises what `BlockingSMTP.login` raises."""
+        return await self._run(self._login(user, password, initial_response_ok))
+
+    async def sendmail(
+        self,
+        from_addr: str,
+        to_addrs: str | Sequence[str],
+        msg: bytes | str,
+        mail_options: Sequence[str] = (),
+        rcpt_options: Sequence[str] = (),
+    ) -> Refused:
+        """Send one message to one or more recipients; returns and raises what `BlockingSMTP.sendmail` does.
+
+        Cancelled in the middle, the connection is aborted, and the message may have been delivered.
+        """
+        return await self._run(self._sendmail(from_addr, to_addrs, msg, mail_options, rcpt_options))
+
+    async def send_message(
+        self,
+        msg: Message[Any, Any],
+        from_addr: str | None = None,
+        to_addrs: str | Sequence[str] | None = None,
+        mail_options: Sequence[str] = (),
+        rcpt_options: Sequence[str] = (),
+    ) -> Refused:
+        """`sendmail` for an `email.message.Message`; addresses that are not given are taken from its headers."""
+        return await self._run(self._send_message(msg, from_addr, to_addrs, mail_options, rcpt_options))
+
+    async def deliver(
+        self,
+        msg: bytes | str | Message[Any, Any],
+        from_addr: str | None = None,
+        to_addrs: str | Sequence[str] | None = None,
+        mail_options: Sequence[str] = (),
+        rcpt_options: Sequence[str] = (),
+    ) -> Outcome:
+        """Send one message and return all that the server said of it, refusals included; see `BlockingSMTP.deliver`."""
+        return await self._run(self._deliver(msg, from_addr, to_addrs, mail_options, rcpt_options))
+
+    async def quit(self) -> Answer:
+        """QUIT (RFC 5321 4.1.1.10), and close."""
+        return await self._run(self._quit())
+
+
+AsyncSMTP._library = steps_of(AsyncSMTP)
