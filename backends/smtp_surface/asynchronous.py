@@ -22,8 +22,10 @@ from email.message import Message
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
+from smtp_proto.channel_binding import TLSFacts
 from smtp_proto.effects import Call, Connect, Flow, StartTLS
 from smtp_proto.outcome import Outcome
+from smtp_proto.sasl_oauth import TokenSource
 
 from .async_driver import AsyncDriver, AsyncTransport, call
 from .client import Client, Options, steps_of
@@ -45,6 +47,7 @@ class _Turn:
     def __init__(self, client: AsyncSMTP, outer: _Turn | None) -> None:
         self.client = client
         self.outer = outer
+        self.over = False
         self.calling = False  # in a `Call`: only then others may use the connection
         self.queue = client._new_lock()  # for those others
 
@@ -133,21 +136,22 @@ class AsyncSMTP(Client):
     # -- turns --------------------------------------------------------------------------------------------------------
 
     def _inside(self) -> _Turn | None:
-        """The call of this client that the running code is a part of; None for one of its own."""
+        """The call of this client, not over yet, that the running code was started from; None if there is none."""
         turn = _turn.get()
-        while turn is not None and not (turn.client is self and turn.calling):
+        while turn is not None and (turn.over or turn.client is not self):
             turn = turn.outer
         return turn
 
     async def _run(self, flow: Flow[T]) -> T:
-        self._refuse_callbacks()  # which await nothing, so that whatever runs in the middle of one comes from it
         loop = self._running_loop()
         if self._loop is not loop:
             if self._session is not None:
                 raise RuntimeError("this client was connected in another event loop: use it there, or close() it first")
             self._loop, self._queue = loop, self._new_lock()
         inside = self._inside()
-        async with self._queue if inside is None else inside.queue:
+        if inside is not None:
+            self._refuse_callbacks()
+        async with inside.queue if inside is not None and inside.calling else self._queue:
             turn = _Turn(self, _turn.get())
             token = _turn.set(turn)
             try:
@@ -156,6 +160,7 @@ class AsyncSMTP(Client):
                 self._interrupted(error)
                 raise
             finally:
+                turn.over = True
                 _turn.reset(token)
 
     # -- connecting, and the end --------------------------------------------------------------------------------------
@@ -175,7 +180,8 @@ class AsyncSMTP(Client):
         host, port = self._destination(self._address[0] if given is not None else host, port, source_address)
         timeouts = self._timeouts()
         self._discard()
-        self._host = host if not host.startswith("/") else ""  # a path is no name that a certificate could have
+        # A path is no name that a certificate could have.
+        self._host, self._port = (host, port) if not host.startswith("/") else ("", 0)
         sys.audit("smtplib.connect", self, host, port)
         if self.debuglevel > 0:
             self._print_debug("connect: to", (host, port), self.source_address)
@@ -206,8 +212,9 @@ class AsyncSMTP(Client):
         A call that another task is in ends with an error.
         """
         transport = self._driver.transport
-        used = self._queue is not None and self._queue.locked() and self._inside() is None
-        if transport is None or used or self._loop is not self._running_loop():
+        inside = self._inside()
+        in_use = self._queue is not None and self._queue.locked() and not (inside is not None and inside.calling)
+        if transport is None or in_use or self._loop is not self._running_loop():
             self._discard()
             await self._pause()
             return
@@ -244,6 +251,12 @@ class AsyncSMTP(Client):
 
     def _may_be_overheard(self) -> bool:
         return not self._handed_in and self.ssl_object is None and may_be_overheard(self.sock)
+
+    def _tls_facts(self) -> TLSFacts | None:
+        from smtp_proto.tls import facts_of
+
+        tls = self.ssl_object
+        return facts_of(tls) if tls is not None else None
 
     def _secured(self) -> None:
         """Nothing to show: `ssl_object` looks at the transport that there is."""
@@ -346,9 +359,22 @@ class AsyncSMTP(Client):
         """AUTH (RFC 4954) with any mechanism; `authobject` is a plain function, as for `BlockingSMTP.auth`."""
         return await self._run(self._auth(mechanism, authobject, initial_response_ok))
 
-    async def login(self, user: str, password: str, *, initial_response_ok: bool = True) -> Answer:
-        """Log in with the best mechanism that the server offers; raises what `BlockingSMTP.login` raises."""
-        return await self._run(self._login(user, password, initial_response_ok))
+    async def login(
+        self,
+        user: str = "",
+        password: str | None = None,
+        *,
+        initial_response_ok: bool = True,
+        token: TokenSource | None = None,
+        mechanisms: Sequence[str] | None = None,
+        authorization_identity: str = "",
+    ) -> Answer:
+        """Log in with the strongest mechanism that the server offers and the credentials allow.
+
+        Takes and raises what `BlockingSMTP.login` does; a `token`'s source and its `refresh` may be coroutines.
+        """
+        flow = self._login(user, password, initial_response_ok, token, mechanisms, authorization_identity)
+        return await self._run(flow)
 
     async def sendmail(
         self,
