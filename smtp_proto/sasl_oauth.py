@@ -108,6 +108,10 @@ class OAuthBearer(Bearer):
         super().__init__(user, token, SEPARATOR.join([f"n,{identity},", *pairs, "", ""]))
 
 
+#: The mechanisms that take a token.
+BEARERS = frozenset({OAuthBearer.name, XOAuth2.name})
+
+
 def saslname(name: str) -> str:
     """A name in a gs2-header (RFC 5801 4): "=" and "," are what they separate with."""
     return name.replace("=", "=3D").replace(",", "=2C")

@@ -66,6 +66,11 @@ def server_context() -> ssl.SSLContext:
     return _server_context(_good())
 
 
+def own_certificate() -> bytes:
+    """The certificate (DER) of `server_context`."""
+    return ssl.PEM_cert_to_DER_cert(_good().cert_chain_pems[0].bytes().decode("ascii"))
+
+
 def wrong_name_server_context() -> ssl.SSLContext:
     """A server with the certificate of another: `WRONG_HOST`, by the authority that is trusted."""
     return _server_context(_wrong_name())

@@ -73,6 +73,8 @@ class Conversations:
 
     _host: str = ""  # where to connect to, as it was asked for
     _port: int = 0
+    #: The name that the certificate must have, if it is not that of the host.
+    server_hostname: str | None = None
     _session: ClientSession | None = None
     _auth_challenge_count: int = 0
     _challenged: bool = False  # the last reply asks for a secret

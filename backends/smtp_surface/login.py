@@ -16,7 +16,7 @@ from smtp_proto.effects import Call, Flow
 from smtp_proto.replies import Reply
 from smtp_proto.sasl import AuthenticationAborted, CramMD5, Mechanism, Plain, ServerNotProven
 from smtp_proto.sasl_choice import Account, choose
-from smtp_proto.sasl_oauth import Bearer, RefreshableToken, TokenSource
+from smtp_proto.sasl_oauth import BEARERS, Bearer, RefreshableToken, TokenSource
 from smtp_proto.states import State
 
 from .conversations import Answer, Conversations
@@ -115,28 +115,31 @@ class LoginConversations(Conversations):
         self,
         user: str,
         password: str | None,
-        initial_response_ok: bool,
-        token: TokenSource | None,
-        mechanisms: Sequence[str] | None,
-        authorization_identity: str,
+        initial_response_ok: bool = True,
+        token: TokenSource | None = None,
+        mechanisms: Sequence[str] | None = None,
+        authorization_identity: str = "",
     ) -> Flow[Answer]:
+        if isinstance(mechanisms, str):
+            raise TypeError("mechanisms is a sequence of names, not one name")
         yield from Call(self.ehlo_or_helo_if_needed)
         if not self.has_extn("auth"):
             raise self._lacking("SMTP AUTH extension not supported by server.")
         offered = self.esmtp_features["auth"].upper().split()
         facts = self._tls_facts()
+        # Nobody is asked for a token that no mechanism would take.
+        wanted = token is not None and not BEARERS.isdisjoint(offered)
         account = Account(
             user,
             password,
-            (yield from self._token(token)) if token is not None else None,
+            (yield from self._token(token)) if token is not None and wanted else None,
             authorization_identity,
-            self._host,
+            self.server_hostname or self._host,
             self._port,
             bindings(facts, facts.peer_certificate) if facts is not None else (),
-            facts is not None,
+            # Who has a token has not come with a certificate instead.
+            encrypted=facts is not None and token is None,
         )
-        if isinstance(mechanisms, str):
-            raise TypeError("mechanisms is a sequence of names, not one name")
         usable = choose(account, offered, mechanisms)
         if not usable:
             raise SMTPException("No suitable authentication method found.")

@@ -28,7 +28,7 @@ ATTRIBUTES = (
     *("default_port", "timeout", "source_address", "debuglevel", "user", "password"),
 )
 # What exceptions of this library have on top (see smtp_surface.exceptions), and InvalidArgument's own.
-_ADDED = ("reply", "outcome", "argument")
+_ADDED = ("reply", "outcome", "argument", "attempts", "oauth_error")
 
 # A wait on the scripted server is for what will never come, so this may be short.  It is not to be zero.
 _TIMEOUT = 0.005
