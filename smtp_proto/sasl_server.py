@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from types import NoneType
+from typing import Any
 
 from .channel_binding import TLSFacts, bindings
 from .errors import InvalidArgument
@@ -50,6 +51,22 @@ def _accepted(decision: Reply | None) -> Reply | None:
     return decision
 
 
+def _no_reply(secret: str | ScramKeys | Reply | None) -> None:
+    """`Refused` where the application gives a reply in place of what it keeps; a success can be none."""
+    if isinstance(secret, Reply):
+        _accepted(secret)
+        raise Refused(INVALID)
+
+
+def _first_response() -> Generator[bytes | Ask, Any, bytes]:
+    """The initial response, or where there is none, the answer to an empty challenge (RFC 4954 4)."""
+    response: bytes | None = yield b""
+    if response is None:
+        response = yield b""
+    assert response is not None
+    return response
+
+
 def _for_user(mechanism: str, claimed: str, decision: Reply | str | None) -> Verified:
     """The user that the application names, or else the one that the client claims to be."""
     if isinstance(decision, str):
@@ -62,9 +79,7 @@ def _for_user(mechanism: str, claimed: str, decision: Reply | str | None) -> Ver
 
 def plain(circumstances: Circumstances) -> ServerExchange:
     """PLAIN (RFC 4616): an empty challenge where the client sent no initial response."""
-    response = yield b""
-    if response is None:
-        response = yield b""
+    response = yield from _first_response()
     parts = _text(response).split("\0")
     if len(parts) != 3 or not parts[1]:
         raise UnacceptableResponse("PLAIN is authorization identity, user name and password with a NUL between each")
@@ -99,8 +114,7 @@ def cram_md5(circumstances: Circumstances) -> ServerExchange:
         raise UnacceptableResponse("CRAM-MD5 is user name and digest with a space between")
     name = _text(user)
     secret = yield Ask("secret", ("CRAM-MD5", name), (str, *_DECISION))
-    if isinstance(secret, Reply):
-        raise Refused(secret)
+    _no_reply(secret)
     # A lone surrogate makes a password that nobody can send.
     expected = cram_md5_response(user, (secret or "").encode("utf-8", "surrogatepass"), challenge)
     if not compare_digest(expected, response) or secret is None:
@@ -125,9 +139,7 @@ def _scram(name: str) -> ServerMechanism:
 
     def exchange(circumstances: Circumstances) -> ServerExchange:
         package = scramp()
-        response = yield b""
-        if response is None:
-            response = yield b""
+        response = yield from _first_response()
         message = _text(response)
         match = _CLIENT_FIRST.fullmatch(message)
         if match is None or match[2] is not None:
@@ -144,8 +156,7 @@ def _scram(name: str) -> ServerMechanism:
         except (ValueError, package.ScramException) as error:
             raise UnacceptableResponse(f"the user name: {error.args[0]}") from None
         secret = yield Ask("secret", (base, user), (str, ScramKeys, *_DECISION))
-        if isinstance(secret, Reply):
-            raise Refused(secret)
+        _no_reply(secret)
         try:
             keys = secret if isinstance(secret, ScramKeys) else keys_of(user, secret or os.urandom(16).hex())
             server = package.ScramMechanism(name if binding or not plus else base).make_server(
@@ -169,9 +180,7 @@ def _scram(name: str) -> ServerMechanism:
 
 def external(circumstances: Circumstances) -> ServerExchange:
     """EXTERNAL (RFC 4422 A): the application says whether the certificate is good for the identity."""
-    response = yield b""
-    if response is None:
-        response = yield b""
+    response = yield from _first_response()
     identity = _text(response)
     if "\0" in identity:
         raise UnacceptableResponse("a NUL in an authorization identity")
@@ -180,9 +189,7 @@ def external(circumstances: Circumstances) -> ServerExchange:
 
 def anonymous(circumstances: Circumstances) -> ServerExchange:
     """ANONYMOUS (RFC 4505): the trace information is for the application's log."""
-    response = yield b""
-    if response is None:
-        response = yield b""
+    response = yield from _first_response()
     trace = _text(response)
     if len(trace) > 255 or "\0" in trace:
         raise UnacceptableResponse("trace information has at most 255 characters (RFC 4505)")
@@ -227,9 +234,7 @@ def _oauth(name: str) -> ServerMechanism:
     read = {"OAUTHBEARER": _oauth_bearer, "XOAUTH2": _xoauth2}[name]
 
     def exchange(circumstances: Circumstances) -> ServerExchange:
-        response = yield b""
-        if response is None:
-            response = yield b""
+        response = yield from _first_response()
         presented = read(_text(response))
         decision = yield Ask("token", (presented,), (TokenRefused, *_DECISION_OR_USER))
         if isinstance(decision, TokenRefused):

@@ -273,6 +273,14 @@ def test_words_of_welcome(client: Mechanism) -> None:
     assert verified.reply == welcome
 
 
+@pytest.mark.parametrize("client", [CramMD5(USER, SECRET), Scram(USER, SECRET)], ids=lambda client: client.name)
+def test_words_of_welcome_are_no_password(client: Mechanism) -> None:
+    """Where a password was asked for, a success in place of it lets nobody in."""
+    with pytest.raises(Refused) as caught:
+        join(client, Saying(Reply(235, "2.7.0 Welcome")))
+    assert caught.value.reply == INVALID
+
+
 @pytest.mark.parametrize("client", [XOAuth2("", TOKEN), OAuthBearer("", TOKEN), External("")], ids=lambda c: c.name)
 def test_the_application_names_the_user(client: Mechanism) -> None:
     """Who claims to be nobody in particular is who the application says."""
