@@ -63,8 +63,7 @@ def _first_response() -> Generator[bytes | Ask, Any, bytes]:
     response: bytes | None = yield b""
     if response is None:
         response = yield b""
-    assert response is not None
-    return response
+    return response or b""
 
 
 def _for_user(mechanism: str, claimed: str, decision: Reply | str | None) -> Verified:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 import sys
 from base64 import b64decode, b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -59,9 +59,12 @@ class Source:
 # -- tokens -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("source", [TOKEN, lambda: TOKEN, Source(TOKEN)], ids=["text", "function", "refreshable"])
-def test_xoauth2(backend: Backend, source: Any) -> None:
+@pytest.mark.parametrize(
+    "make", [lambda: TOKEN, lambda: lambda: TOKEN, lambda: Source(TOKEN)], ids=["text", "function", "refreshable"]
+)
+def test_xoauth2(backend: Backend, make: Callable[[], Any]) -> None:
     """A token, or what gives one, and the exchange octet for octet."""
+    source = make()
     with (
         ScriptedServer([*opening("AUTH PLAIN XOAUTH2"), *said(b"AUTH XOAUTH2 " + XOAUTH2, WELCOME), *QUIT]) as server,
         backend.connect(server) as client,
@@ -172,6 +175,28 @@ def test_a_source_that_fails(backend: Backend) -> None:
             with pytest.raises(error):
                 client.login(USER, token=source)
         assert client.noop()[0] == 250
+
+
+def test_a_coroutine_as_a_source(backend: Backend) -> None:
+    """In the asynchronous clients a source may be a coroutine function, to refresh a token with as well."""
+
+    class Slow:
+        async def __call__(self) -> str:
+            return "old"
+
+        async def refresh(self) -> str:
+            return TOKEN
+
+    script = [*opening("AUTH XOAUTH2"), *refused(), *said(b"AUTH XOAUTH2 " + XOAUTH2, WELCOME), *QUIT]
+    if backend.module is smtp_blocking:
+        script = [*opening("AUTH XOAUTH2"), *NOOP, *QUIT]
+    with ScriptedServer(script) as server, backend.connect(server) as client:
+        if backend.module is smtp_blocking:
+            with pytest.raises(TypeError, match="asynchronous clients"):
+                client.login(USER, token=Slow())
+            assert client.noop()[0] == 250
+        else:
+            assert client.login(USER, token=Slow())[0] == 235
 
 
 def test_a_token_is_not_sent_in_the_clear(backend: Backend) -> None:
@@ -335,18 +360,19 @@ def test_anonymous(backend: Backend) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mechanism", "line"),
+    ("make", "line"),
     [
-        (Plain("a", "b"), b"AUTH PLAIN AGEAYg=="),
-        (External(), b"AUTH EXTERNAL ="),
-        (External("a"), b"AUTH EXTERNAL YQ=="),
-        (Anonymous(""), b"AUTH ANONYMOUS ="),
-        (OAuthBearer("", "t"), b"AUTH OAUTHBEARER " + b64encode(b"n,,\1auth=Bearer t\1\1")),
+        (lambda: Plain("a", "b"), b"AUTH PLAIN AGEAYg=="),
+        (External, b"AUTH EXTERNAL ="),
+        (lambda: External("a"), b"AUTH EXTERNAL YQ=="),
+        (lambda: Anonymous(""), b"AUTH ANONYMOUS ="),
+        (lambda: OAuthBearer("", "t"), b"AUTH OAUTHBEARER " + b64encode(b"n,,\1auth=Bearer t\1\1")),
     ],
-    ids=lambda value: value.name if isinstance(value, Mechanism) else "",
+    ids=lambda value: value.decode() if isinstance(value, bytes) else "",
 )
-def test_auth_with_a_typed_mechanism(backend: Backend, mechanism: Mechanism, line: bytes) -> None:
+def test_auth_with_a_typed_mechanism(backend: Backend, make: Callable[[], Mechanism], line: bytes) -> None:
     """`auth` takes a mechanism of the core under its own name only."""
+    mechanism = make()
     with ScriptedServer([*opening(), *said(line, WELCOME), *QUIT]) as server, backend.connect(server) as client:
         client.ehlo()
         with pytest.raises(ValueError, match="is not the one of"):
