@@ -7,15 +7,20 @@ job imports the library that it is about and no other, so that memory is that li
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from email.message import EmailMessage
+from pathlib import Path
 from typing import Any
 
 from benchmarks.measuring import Figures, Stopwatch
 
 SENDER = "alice@example.org"
-WARM_UP = 20
+HOST = "127.0.0.1"
+NAME = "bench.example.org"
+WARM_UP = 20  # at most; a fifth of what counts is enough
 
 
 def recipients(count: int) -> list[str]:
@@ -29,9 +34,19 @@ def content(size: int) -> bytes:
     return head + line * max(1, (size - len(head)) // len(line))
 
 
+def email_message(size: int, to: int) -> EmailMessage:
+    """The same as an email message."""
+    message = EmailMessage()
+    message["From"] = SENDER
+    message["To"] = ", ".join(recipients(to))
+    message["Subject"] = "A benchmark"
+    message.set_content(content(size).partition(b"\r\n\r\n")[2].decode("ascii"))
+    return message
+
+
 def repeat(send: Callable[[], object], count: int) -> Figures:
     """`count` times, after a few that do not count."""
-    for _ in range(min(WARM_UP, count)):
+    for _ in range(min(WARM_UP, count // 5 + 1)):
         send()
     watch = Stopwatch()
     watch.start()
@@ -40,23 +55,185 @@ def repeat(send: Callable[[], object], count: int) -> Figures:
     return watch.stop(count)
 
 
-# -- blocking ----------------------------------------------------------------------------------------------------------
+async def repeat_async(send: Callable[[], Awaitable[object]], count: int) -> Figures:
+    """The same for coroutines."""
+    for _ in range(min(WARM_UP, count // 5 + 1)):
+        await send()
+    watch = Stopwatch()
+    watch.start()
+    for _ in range(count):
+        await send()
+    return watch.stop(count)
 
 
-def blocking(library: str, port: int, count: int, to: int, size: int = 2048, **options: Any) -> Figures:
-    """`sendmail` over one connection, with `smtplib` or `smtp_blocking`."""
+# -- one connection, one message after the other -----------------------------------------------------------------------
+
+
+def blocking(
+    library: str, port: int, count: int, to: int, size: int = 2048, typed: bool = False, **options: Any
+) -> Figures:
+    """Messages over one connection, with `smtplib` or `smtp_blocking`: `sendmail`, or `send_message` where `typed`."""
+    module = importlib.import_module(library)
+    with module.SMTP(HOST, port, local_hostname=NAME, **options) as smtp:
+        if typed:
+            message = email_message(size, to)
+            return repeat(lambda: smtp.send_message(message), count)
+        octets, paths = content(size), recipients(to)
+        return repeat(lambda: smtp.sendmail(SENDER, paths, octets), count)
+
+
+def blocking_many(port: int, count: int, to: int, size: int = 2048, **options: Any) -> Figures:
+    """Messages over one connection with `send_many` of `smtp_blocking`."""
+    module = importlib.import_module("smtp_blocking")
+    octets, paths = content(size), recipients(to)
+    with module.SMTP(HOST, port, local_hostname=NAME, **options) as smtp:
+
+        def send(messages: int) -> None:
+            results = smtp.send_many((SENDER, paths, octets) for _ in range(messages))
+            assert all(result.delivered for result in results)
+
+        send(min(WARM_UP, count // 5 + 1))
+        watch = Stopwatch()
+        watch.start()
+        send(count)
+        return watch.stop(count)
+
+
+def once(library: str, port: int, count: int, size: int = 2048, **options: Any) -> Figures:
+    """A connection for each message, greeting to goodbye, with what the library has for that."""
+    octets, module = content(size), importlib.import_module(library)
     if library == "smtplib":
-        import smtplib as module
+
+        def send() -> object:
+            with module.SMTP(HOST, port, local_hostname=NAME) as smtp:
+                return smtp.sendmail(SENDER, recipients(1), octets)
     else:
-        import smtp_blocking as module  # type: ignore[no-redef]
-    message, paths = content(size), recipients(to)
-    with module.SMTP("127.0.0.1", port, local_hostname="bench.example.org", **options) as smtp:
-        return repeat(lambda: smtp.sendmail(SENDER, paths, message), count)
+
+        def send() -> object:
+            return module.send(
+                octets, HOST, port, sender=SENDER, recipients=recipients(1), local_hostname=NAME, **options
+            )
+
+    return repeat(send, count)
+
+
+def asynchronous(
+    library: str, loop: str, port: int, count: int, to: int, size: int = 2048, typed: bool = False, **options: Any
+) -> Figures:
+    """Messages over one connection of coroutines, under the loop asyncio, uvloop or trio."""
+
+    async def work() -> Figures:
+        octets, message, paths = content(size), email_message(size, to), recipients(to)
+        if library == "smtpproto":
+            from smtpproto.client import AsyncSMTPClient
+
+            async with AsyncSMTPClient(HOST, port, domain=NAME).connect() as session:
+                return await repeat_async(lambda: session.send_message(message, sender=SENDER, recipients=paths), count)
+        if library == "aiosmtplib":
+            import aiosmtplib
+
+            smtp: Any = aiosmtplib.SMTP(hostname=HOST, port=port, local_hostname=NAME, start_tls=False)
+        else:
+            smtp = importlib.import_module(library).SMTP(HOST, port, local_hostname=NAME, **options)
+        async with smtp:
+            if typed:
+                return await repeat_async(lambda: smtp.send_message(message), count)
+            return await repeat_async(lambda: smtp.sendmail(SENDER, paths, octets), count)
+
+    return under(loop, work)
+
+
+def crowd(
+    library: str, loop: str, port: int, connections: int, count: int, size: int = 2048, **options: Any
+) -> Figures:
+    """Many connections at once, each sending `count` messages to one recipient; memory is what they add."""
+
+    async def one(octets: bytes) -> None:
+        if library == "aiosmtplib":
+            import aiosmtplib
+
+            smtp: Any = aiosmtplib.SMTP(hostname=HOST, port=port, local_hostname=NAME, start_tls=False)
+        else:
+            smtp = importlib.import_module(library).SMTP(HOST, port, local_hostname=NAME, **options)
+        async with smtp:
+            for _ in range(count):
+                await smtp.sendmail(SENDER, recipients(1), octets)
+
+    async def work() -> Figures:
+        import asyncio
+
+        octets = content(size)
+        await one(octets)
+        watch = Stopwatch()
+        watch.start()
+        await asyncio.gather(*[one(octets) for _ in range(connections)])
+        return watch.stop(connections * count)
+
+    return under(loop, work)
+
+
+def under(loop: str, work: Callable[[], Awaitable[Figures]]) -> Figures:
+    """Run a coroutine under a loop."""
+    if loop == "trio":
+        import trio
+
+        return trio.run(work)
+
+    async def main() -> Figures:
+        return await work()
+
+    import asyncio
+
+    if loop == "uvloop":
+        import uvloop
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(main())
+    return asyncio.run(main())
+
+
+# -- a large message ---------------------------------------------------------------------------------------------------
+
+
+def large(library: str, port: int, path: str, **options: Any) -> Figures:
+    """One large message: with `smtplib` from memory, with `smtp_blocking` from the file.  `extra` is memory."""
+    module = importlib.import_module(library)
+    watch = Stopwatch()
+    with module.SMTP(HOST, port, local_hostname=NAME, **options) as smtp:
+        smtp.sendmail(SENDER, recipients(1), content(2048))
+        if library == "smtplib":
+            with Path(path).open("rb") as file:
+                octets = file.read()
+            watch.start()
+            smtp.sendmail(SENDER, recipients(1), octets)
+            return watch.stop(len(octets))
+        with Path(path).open("rb") as file:
+            watch.start()
+            smtp.sendmail(SENDER, recipients(1), file)
+            return watch.stop(file.tell())
+
+
+# -- codecs ------------------------------------------------------------------------------------------------------------
+
+
+def codec(library: str, work: str, count: int) -> Figures:
+    """`count` times one of the works of `benchmarks.codecs`."""
+    from benchmarks import codecs
+
+    return repeat(codecs.WORKS[library, work](), count)
 
 
 # -- the command -------------------------------------------------------------------------------------------------------
 
-JOBS: dict[str, Callable[..., Figures]] = {"blocking": blocking}
+JOBS: dict[str, Callable[..., Figures]] = {
+    "asynchronous": asynchronous,
+    "blocking": blocking,
+    "blocking_many": blocking_many,
+    "codec": codec,
+    "crowd": crowd,
+    "large": large,
+    "once": once,
+}
 
 
 def main(name: str, arguments: str) -> None:

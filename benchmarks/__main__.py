@@ -1,0 +1,53 @@
+"""All benchmarks, one after the other; what they print becomes ``docs/performance.md``: ``python -m benchmarks``."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import platform
+import re
+import sys
+import time
+from pathlib import Path
+
+from benchmarks import asynchronous, codecs, counts, imports, large_messages, round_trips, throughput
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
+PARTS = [round_trips, throughput, asynchronous, large_messages, counts, codecs, imports]
+MARK = "<!-- figures -->\n"
+
+
+class Both(io.StringIO):
+    """Kept and shown."""
+
+    def write(self, text: str) -> int:
+        sys.__stdout__.write(text)  # type: ignore[union-attr]  # this is a command: there is one
+        sys.__stdout__.flush()  # type: ignore[union-attr]
+        return super().write(text)
+
+
+def processor() -> str:
+    """The name of the processor, where the system tells."""
+    with contextlib.suppress(OSError):
+        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
+        if found is not None:
+            return found[1]
+    return platform.processor() or platform.machine()
+
+
+def main() -> None:
+    start = time.monotonic()
+    said = Both()
+    with contextlib.redirect_stdout(said):
+        for part in PARTS:
+            part.main()
+    seconds = time.monotonic() - start
+    print(f"\n{seconds:.0f} seconds in all")
+    before, mark, _ = PAGE.read_text(encoding="utf-8").partition(MARK)
+    assert mark, f"{PAGE} has no line {MARK!r}"
+    where = f"Python {platform.python_version()}, {platform.system()}, {processor()}; {seconds:.0f} seconds in all."
+    PAGE.write_text(f"{before}{mark}\n{where}\n{said.getvalue()}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

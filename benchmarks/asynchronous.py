@@ -1,0 +1,88 @@
+"""Messages per second over connections of coroutines, beside aiosmtplib and smtpproto:
+``python -m benchmarks.asynchronous``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.measuring import Job, Table, measure, ratio, verdict
+from benchmarks.sink import CHUNKING, NOTHING, PIPELINING, Offer, running_sink
+
+# Ours and the loop, theirs and the loop, what the server offers, how ours is made, recipients, messages, the target,
+# and the target for CPU.
+ROWS: list[tuple[str, str, str, str, Offer, dict[str, Any], int, int, float, float | None]] = [
+    ("smtp_asyncio", "asyncio", "aiosmtplib", "asyncio", NOTHING, {}, 1, 500, 1.3, None),
+    ("smtp_asyncio", "asyncio", "aiosmtplib", "asyncio", PIPELINING, {}, 1, 500, 3.5, 1 / 5),
+    ("smtp_asyncio", "asyncio", "aiosmtplib", "asyncio", PIPELINING, {}, 10, 200, 9, 1 / 12),
+    ("smtp_asyncio", "asyncio", "aiosmtplib", "asyncio", CHUNKING, {"chunking": "eager"}, 1, 500, 5, None),
+    ("smtp_asyncio", "uvloop", "aiosmtplib", "uvloop", PIPELINING, {}, 1, 500, 3.5, None),
+    ("smtp_trio", "trio", "smtpproto", "trio", PIPELINING, {}, 1, 300, 3, None),
+    ("smtp_anyio", "asyncio", "smtpproto", "asyncio", PIPELINING, {}, 1, 300, 2.5, None),
+]
+CONNECTIONS, MESSAGES = 100, 20
+
+
+def main() -> None:
+    table = Table(
+        "Messages per second, one connection of coroutines, 2 KB",
+        *(
+            "ours",
+            "peer",
+            "server offers",
+            "recipients",
+            "peer/s",
+            "ours/s",
+            "ratio",
+            "target",
+            "CPU of peer's",
+            "target",
+        ),
+    )
+    for ours, loop, peer, their_loop, offer, options, to, count, target, cpu_target in ROWS:
+        with running_sink(offer) as port:
+            # smtpproto takes email messages only; beside it, so do we.
+            work = {"port": port, "to": to, "count": count, "typed": peer == "smtpproto"}
+            found = measure(
+                [
+                    Job("theirs", "asynchronous", {"library": peer, "loop": their_loop, **work}),
+                    Job("ours", "asynchronous", {"library": ours, "loop": loop, **work, **options}),
+                ]
+            )
+        speed = found["ours"].rate / found["theirs"].rate
+        cpu = found["ours"].cpu_each / found["theirs"].cpu_each
+        table.row(
+            f"{ours} on {loop}",
+            f"{peer} on {their_loop}",
+            offer.name + (" (eager)" if options else ""),
+            to,
+            f"{found['theirs'].rate:.0f}",
+            f"{found['ours'].rate:.0f}",
+            ratio(speed),
+            verdict(speed, target),
+            ratio(cpu),
+            verdict(cpu, round(cpu_target, 3), at_most=True) if cpu_target else "",
+        )
+    crowd()
+
+
+def crowd() -> None:
+    """Many connections at once."""
+    with running_sink(PIPELINING) as port:
+        work = {"loop": "asyncio", "port": port, "connections": CONNECTIONS, "count": MESSAGES}
+        libraries = ("aiosmtplib", "smtp_asyncio")
+        found = measure([Job(library, "crowd", {"library": library, **work}) for library in libraries])
+    theirs, ours = found["aiosmtplib"], found["smtp_asyncio"]
+    table = Table(
+        f"{CONNECTIONS} connections at once, {MESSAGES} messages each, PIPELINING",
+        *("library", "messages/s", "ratio", "target", "memory added, KB a connection"),
+    )
+    table.row("aiosmtplib", f"{theirs.rate:.0f}", "", "", f"{theirs.extra / CONNECTIONS / 1024:.1f}")
+    speed = ours.rate / theirs.rate
+    table.row(
+        "smtp_asyncio", f"{ours.rate:.0f}", ratio(speed), verdict(speed, 3), f"{ours.extra / CONNECTIONS / 1024:.1f}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""How fast messages are encoded and replies are read, beside `smtplib`: ``python -m benchmarks.codecs``.
+
+Encoding is what happens to a message on its way into DATA or BDAT.  `smtplib` doubles dots in `octets` and leaves line
+ends as they are, so it is given less to do than we are.  Reading is `smtplib.SMTP.getreply` over a socket's file, and
+`ReplyReader` over what a socket brings at a time.
+"""
+
+from __future__ import annotations
+
+import io
+import random
+from base64 import encodebytes
+from collections.abc import Callable
+from functools import partial
+
+from benchmarks.measuring import Job, Table, measure, ratio, verdict
+
+SIZE = 8 << 20
+PIECE = 65536
+READ = 65536
+SINGLE = b"250 2.1.5 Ok\r\n"
+EHLO = b"250-mx.example.org\r\n" + b"250-PIPELINING\r\n" * 13 + b"250 SIZE 10240000\r\n"
+SEGMENT = 64  # replies fed at a time, as after a flight of so many commands
+
+
+def dotted(end: bytes) -> bytes:
+    """Lines of text, one in twenty of which begins with a dot."""
+    chance = random.Random(1)
+    line = b"abcdefghij klmnopqrstuvwxyz " * 2
+    lines = [(b"." if chance.random() < 0.05 else b"x") + line for _ in range(SIZE // (len(line) + 1 + len(end)))]
+    return end.join(lines) + end
+
+
+def base64_lines(end: bytes) -> bytes:
+    """What most large messages are made of."""
+    return encodebytes(random.Random(1).randbytes(SIZE * 3 // 4)).replace(b"\n", end)
+
+
+MESSAGES: dict[str, Callable[[], bytes]] = {
+    "5 % dots, CRLF": lambda: dotted(b"\r\n"),
+    "5 % dots, LF": lambda: dotted(b"\n"),
+    "base64, CRLF": lambda: base64_lines(b"\r\n"),
+    "base64, LF": lambda: base64_lines(b"\n"),
+}
+
+
+def stuffing_of_smtplib(message: bytes) -> Callable[[], object]:
+    import smtplib
+
+    return lambda: smtplib._quote_periods(message) + b".\r\n"  # type: ignore[attr-defined]  # what its `data` does
+
+
+def encoding(message: bytes, encoder_name: str, piece: int) -> Callable[[], object]:
+    from smtp_proto import body
+
+    encoder_class = getattr(body, encoder_name)
+
+    def encode() -> object:
+        encoder = encoder_class()
+        return [*[encoder.encode(message[at : at + piece]) for at in range(0, len(message), piece)], encoder.finish()]
+
+    return encode
+
+
+def replies_of_smtplib(reply: bytes, count: int) -> Callable[[], object]:
+    import smtplib
+
+    octets = reply * count
+
+    def read() -> None:
+        smtp = smtplib.SMTP()
+        smtp.file = io.BufferedReader(io.BytesIO(octets))  # as `socket.makefile` gives it
+        for _ in range(count):
+            smtp.getreply()
+
+    return read
+
+
+def replies(reply: bytes, count: int, at_once: int, with_text: bool = True) -> Callable[[], object]:
+    from smtp_proto.replies import ReplyReader
+
+    segment = reply * at_once
+
+    def read() -> None:
+        reader = ReplyReader()
+        for _ in range(count // at_once):
+            reader.feed(segment)
+            while (found := reader.next_reply()) is not None:
+                if with_text:
+                    found.lines  # noqa: B018  # taken apart when it is asked for, so it is asked for
+
+    return read
+
+
+COUNT = 6400
+WORKS: dict[tuple[str, str], Callable[[], Callable[[], object]]] = {
+    ("smtplib", "one line"): lambda: replies_of_smtplib(SINGLE, COUNT),
+    ("ours", "one line"): lambda: replies(SINGLE, COUNT, SEGMENT),
+    ("smtplib", "one line, code only"): lambda: replies_of_smtplib(SINGLE, COUNT),
+    ("ours", "one line, code only"): lambda: replies(SINGLE, COUNT, SEGMENT, with_text=False),
+    ("smtplib", "15-line EHLO"): lambda: replies_of_smtplib(EHLO, COUNT // 16),
+    ("ours", "15-line EHLO"): lambda: replies(EHLO, COUNT // 16, 1),
+}
+for _name, _make in MESSAGES.items():
+    WORKS["smtplib", _name] = partial(lambda make: stuffing_of_smtplib(make()), _make)
+    for _encoder in ("DataEncoder", "LineEndEncoder"):
+        for _piece in (SIZE * 2, PIECE):
+            WORKS["ours", f"{_name}, {_encoder}, {_piece}"] = partial(
+                lambda make, encoder, piece: encoding(make(), encoder, piece), _make, _encoder, _piece
+            )
+
+
+def main() -> None:
+    table = Table("Encoding a message of 8 MB", "message", "for", "in pieces of", "of smtplib's speed", "target")
+    for name in MESSAGES:
+        ours = {
+            (encoder, piece): f"{name}, {encoder}, {piece}"
+            for encoder in ("DataEncoder", "LineEndEncoder")
+            for piece in (SIZE * 2, PIECE)
+        }
+        jobs = [Job("smtplib", "codec", {"library": "smtplib", "work": name, "count": 5})]
+        jobs += [Job(work, "codec", {"library": "ours", "work": work, "count": 5}) for work in ours.values()]
+        found = measure(jobs)
+        for (encoder, piece), work in ours.items():
+            speed = found["smtplib"].cpu / found[work].cpu
+            target = 2.5 if encoder == "DataEncoder" and "dots" in name else 8
+            pieces = "64 KiB" if piece == PIECE else "all"
+            verb = "DATA" if encoder == "DataEncoder" else "BDAT"
+            table.row(name, verb, pieces, ratio(speed), verdict(speed, target))
+    table = Table("Reading replies", "reply", "of smtplib's speed", "target")
+    for name, target in (("one line", 1.2), ("one line, code only", 1.2), ("15-line EHLO", 1.5)):
+        found = measure(
+            [Job(library, "codec", {"library": library, "work": name, "count": 20}) for library in ("smtplib", "ours")]
+        )
+        speed = found["smtplib"].cpu / found["ours"].cpu
+        table.row(name, ratio(speed), verdict(speed, target))
+
+
+if __name__ == "__main__":
+    main()
