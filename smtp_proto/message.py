@@ -1,6 +1,7 @@
 """From an `email.message.Message` to what SMTP carries: the envelope, the octets, and what they need of the server.
 
-The only module that imports `email`: before Python 3.13 that pulls in `socket`, so `import smtp_proto` leaves it out.
+With `reencoding` the only module that imports `email`: before Python 3.13 that pulls in `socket`, so `import
+smtp_proto` leaves both out.
 """
 
 from __future__ import annotations
@@ -9,9 +10,14 @@ import copy
 import io
 from collections.abc import Iterable
 from email.generator import BytesGenerator
+from email.headerregistry import Address, Group
 from email.message import Message
-from email.utils import getaddresses
+from email.utils import formataddr, getaddresses
 from typing import Any
+
+from .domains import a_labels, with_a_labels
+from .errors import InvalidArgument
+from .grammar import excerpt
 
 
 def resent_prefix(message: Message[Any, Any]) -> str:
@@ -51,18 +57,103 @@ def forward_paths(message: Message[Any, Any]) -> list[str]:
     return _addresses(headers)
 
 
+def needs_utf8(message: Message[Any, Any]) -> bool:
+    """True if a header that is sent has an address, or an identifier, that is not ASCII and has no form that is.
+
+    There is no encoding for them (RFC 2047 5 (3)), so such a header goes as UTF-8 (RFC 6532), with SMTPUTF8.
+    """
+    for name, value in message.raw_items():
+        text = _text(value)
+        if text.isascii():
+            continue
+        if name.lower() in _IDENTIFIERS:
+            return True
+        if name.lower() in _ADDRESSES and any(_in_ascii(address) is None for address in _addresses([text])):
+            return True
+    return False
+
+
 def flatten(message: Message[Any, Any], *, utf8: bool = False) -> bytes:
     """The octets of the message with CRLF line ends, without Bcc and Resent-Bcc; `message` itself is not changed.
 
-    `utf8`: write headers as UTF-8 (RFC 6532), for a transaction with SMTPUTF8.  The message's own policy is used, so a
-    line that begins with "From " stays as it is unless the policy asks for mangling.
+    `utf8`: write headers as UTF-8 (RFC 6532), for a transaction with SMTPUTF8.  Without, domains in addresses become
+    A-labels, and `InvalidArgument` is raised for a header that `needs_utf8`.  Parts whose transfer encoding is binary
+    become base64.  The message's own policy is used, so a line that begins with "From " stays as it is unless the
+    policy asks for mangling.
     """
-    without_bcc = copy.copy(message)
-    del without_bcc["Bcc"]
-    del without_bcc["Resent-Bcc"]
-    # Every policy of the standard library that is not compat32 has `utf8`; compat32 leaves such headers as they are.
-    changes: dict[str, Any] = {"utf8": True} if utf8 and hasattr(message.policy, "utf8") else {}
-    policy = message.policy.clone(**changes)
+    binary = any(_is_binary(part) for part in message.walk())
+    sent = copy.deepcopy(message) if binary else copy.copy(message)
+    headers = [(name, value) for name, value in sent.raw_items() if name.lower() not in ("bcc", "resent-bcc")]
+    for name in {name for name, _ in sent.raw_items()}:
+        del sent[name]
+    for name, value in headers:
+        sent.set_raw(name, _sendable(sent.policy, name, value, utf8))
+    if binary:
+        from .reencoding import reencode
+
+        for part in sent.walk():
+            if _is_binary(part):
+                reencode(part)
+    # Every policy of the standard library that is not compat32 has `utf8`.
+    changes: dict[str, Any] = {"utf8": True} if utf8 and hasattr(sent.policy, "utf8") else {}
     octets = io.BytesIO()
-    BytesGenerator(octets, policy=policy).flatten(without_bcc, linesep="\r\n")
+    BytesGenerator(octets, policy=sent.policy.clone(**changes)).flatten(sent, linesep="\r\n")
     return octets.getvalue()
+
+
+# RFC 5322 3.6: the headers with addresses, and those with identifiers, that are sent; in lower case.
+_ADDRESSES = frozenset(
+    prefix + name for prefix in ("", "resent-") for name in ("from", "sender", "reply-to", "to", "cc")
+) | {"disposition-notification-to", "return-receipt-to"}
+_IDENTIFIERS = frozenset({"message-id", "in-reply-to", "references", "resent-message-id"})
+
+
+def _is_binary(part: Message[Any, Any]) -> bool:
+    """True for a part that the generator would break: it takes every line end for one of text."""
+    return not part.is_multipart() and str(part.get("Content-Transfer-Encoding", "")).strip().lower() == "binary"
+
+
+def _text(value: object) -> str:
+    """A header's value as text; octets that a parser has left undecoded are UTF-8 where they can be."""
+    text = str(value)
+    try:
+        return text.encode("ascii", "surrogateescape").decode("utf-8")
+    except UnicodeError:
+        return text
+
+
+def _in_ascii(address: str) -> str | None:
+    """An address with its domain as A-labels; None if it has no form in ASCII."""
+    try:
+        address = with_a_labels(address)
+    except InvalidArgument:
+        return None
+    return address if address.isascii() else None
+
+
+def _sendable(policy: Any, name: str, value: Any, utf8: bool) -> Any:
+    """The value of a header as the generator is to have it: no address in it may come to be encoded."""
+    text = _text(value)
+    kind = name.lower()
+    if text.isascii() or (kind not in _ADDRESSES and kind not in _IDENTIFIERS):
+        return value
+    if utf8:
+        # The generator of compat32 leaves octets alone, and encodes text as a whole, addresses with it.
+        return value if hasattr(policy, "utf8") else text.encode("utf-8").decode("ascii", "surrogateescape")
+    addresses = [] if kind in _IDENTIFIERS else _addresses([text])
+    refused = [address for address in addresses if _in_ascii(address) is None]
+    if kind in _IDENTIFIERS or refused:
+        problem = f"{excerpt(refused[0] if refused else text)} is not ASCII and needs SMTPUTF8 (RFC 6531 3.4)"
+        raise InvalidArgument(f"header {name}", problem)
+    if all(address.isascii() for address in addresses):
+        return value
+    header = policy.header_fetch_parse(name, value)
+    if not hasattr(header, "groups"):
+        pairs = [(display_name, with_a_labels(address)) for display_name, address in getaddresses([text])]
+        return ", ".join([formataddr(pair) for pair in pairs])
+    groups = [Group(group.display_name, [_with_a_labels(each) for each in group.addresses]) for group in header.groups]
+    return policy.header_store_parse(name, groups)[1]
+
+
+def _with_a_labels(address: Address) -> Address:
+    return Address(address.display_name, address.username, a_labels(address.domain))

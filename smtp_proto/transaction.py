@@ -7,7 +7,7 @@ more is corrected (RFC 2920 3.1): after a 354 that no accepted recipient stands 
 sent, and what is left of a refused transaction is RSET.
 
 With `chunking` the message goes as one BDAT LAST (RFC 3030) after the answers to the envelope, which RFC 3030 2 wants
-collected first; no 354 has to be waited for.
+collected first; no 354 has to be waited for.  With BODY=BINARYMIME it goes as it is, whatever is in it.
 
 Once MAIL is out there is no way back: an exception, a cancellation included, aborts the connection.  Before the
 message goes out, and while it does, the flow listens: a refusal that comes early ends it, and an acceptance of what was
@@ -56,14 +56,17 @@ def deliver(
     """
     if session.connection.closed:
         raise ConnectionLost("the connection is closed")
-    body = _checked(message)
+    binary = (mail.parameter("BODY") or "").upper() == "BINARYMIME"
+    if binary and not chunking:
+        raise LocalProtocolError("BINARYMIME needs CHUNKING (RFC 3030 3)")
+    body = _checked(message, binary)
     if mail.parameter("SMTPUTF8") is None:
         for command in (mail, *recipients):
             if not command.line.isascii():
                 raise LocalProtocolError(f"{command.path!r} is not ASCII and needs SMTPUTF8 (RFC 6531 3.4)")
     if outcome is None:
         outcome = Outcome([command.path for command in recipients], mail.path)
-    transaction = _Transaction(session, outcome, pipelining)
+    transaction = _Transaction(session, outcome, pipelining, binary)
     try:
         yield from transaction.run(mail, recipients, body, chunking)
     except (ConnectionLost, RemoteProtocolError) as error:
@@ -82,11 +85,11 @@ def deliver(
     return outcome
 
 
-def _checked(message: object) -> bytes | Iterator[bytes]:
+def _checked(message: object, binary: bool) -> bytes | Iterator[bytes]:
     """`message`, for a local mistake must show before anything is sent."""
     if isinstance(message, (bytes, bytearray, memoryview)):
         octets = bytes(message)
-        if b"\0" in octets:
+        if b"\0" in octets and not binary:
             raise InvalidArgument("message", "a NUL in the text needs BINARYMIME")
         return octets
     if isinstance(message, str) or not isinstance(message, Iterable):
@@ -143,10 +146,15 @@ class MessageWriter:
             return True
         return False
 
-    def chunk(self, message: bytes) -> Flow[bool]:
-        """Write a message as one BDAT LAST (RFC 3030 2), line ends normalised; the same results as of `lines`."""
-        encoder = LineEndEncoder()
-        encoded = encoder.encode(message) + encoder.finish()
+    def chunk(self, message: bytes, binary: bool = False) -> Flow[bool]:
+        """Write a message as one BDAT LAST (RFC 3030 2); the same results as of `lines`.
+
+        Line ends are normalised, but for `binary`.
+        """
+        encoded = message
+        if not binary:
+            encoder = LineEndEncoder()
+            encoded = encoder.encode(message) + encoder.finish()
         command = Bdat(len(encoded), last=True)
         yield from self.session.look()
         self.outcome.phase = Phase.BODY
@@ -191,11 +199,12 @@ class MessageWriter:
 
 
 class _Transaction:
-    def __init__(self, session: ClientSession, outcome: Outcome, pipelining: bool) -> None:
+    def __init__(self, session: ClientSession, outcome: Outcome, pipelining: bool, binary: bool) -> None:
         self.session = session
         self.connection = session.connection
         self.outcome = outcome
         self.pipelining = pipelining
+        self.binary = binary
         self.begun = False
         self._writer = MessageWriter(session, outcome)
         self._unanswered = iter(outcome.recipients)  # answers come in the order of the commands
@@ -215,7 +224,7 @@ class _Transaction:
                 yield from self._nothing()
         elif ready and chunking and not connection.closed:
             assert isinstance(message, bytes)
-            if (yield from self._writer.chunk(message)):
+            if (yield from self._writer.chunk(message, self.binary)):
                 yield from self._final()
         if not outcome.delivered and not connection.closed:
             yield from self._reset()

@@ -24,6 +24,7 @@ FLOORS = [
     {"channel_binding"},
     {"records"},
     {"grammar"},
+    {"domains"},
     {"buffer"},
     {"replies"},
     {"extensions"},
@@ -34,6 +35,7 @@ FLOORS = [
     {"events"},
     {"parsing"},
     {"body"},
+    {"internationalization"},
     {"client", "server"},
     {"sasl"},
     {"sasl_oauth", "sasl_scram", "sasl_spnego"},
@@ -49,17 +51,18 @@ FLOORS = [
     {"transaction"},
     {"handler"},
     {"server_session"},
+    {"reencoding"},
     {"message"},
 ]
 FLOOR = {module: number for number, floor in enumerate(FLOORS) for module in floor}
 
 # What does I/O or knows the time. `smtplib` belongs to the surface; `email` pulls in `socket` before Python 3.13.
 FORBIDDEN = {"asyncio", "email", "select", "selectors", "smtplib", "socket", "ssl", "threading", "time"}
-ALLOWED = {"message": {"email"}, "tls": {"ssl"}}
+ALLOWED = {"message": {"email"}, "reencoding": {"email"}, "tls": {"ssl"}}
 # Optional packages, imported inside functions only.
-OPTIONAL = {"sasl_scram": {"scramp"}, "sasl_spnego": {"spnego"}}
+OPTIONAL = {"domains": {"idna"}, "sasl_scram": {"scramp"}, "sasl_spnego": {"spnego"}}
 # Imported by nothing in the core at import time, for the sake of what they import themselves.
-APART = {"message", "tls"}
+APART = {"message", "reencoding", "tls"}
 HEAVY = ["asyncio", "email", "select", "selectors", "smtplib", "socket", "ssl", "threading"]
 
 MOST_LINES = 700

@@ -66,6 +66,9 @@ class Conversations:
     password: str
     #: Use PIPELINING where the server offers it.
     pipelining: bool = True
+    #: Re-encode a message of eight bits for a server that does not offer 8BITMIME, and one with lines that are too long
+    #: for SMTP, where that breaks nothing; False sends it as it is, as `smtplib` does.
+    reencode: bool = True
     #: Send passwords over connections that anyone on the way can read.
     allow_cleartext_auth: bool = False
     #: Told everything that is said, secrets masked (`smtp_proto.transcript`).

@@ -15,15 +15,17 @@ from smtp_proto.body import DataEncoder
 from smtp_proto.commands import Mail, Rcpt
 from smtp_proto.effects import Call, Flow
 from smtp_proto.errors import ConnectionLost, InvalidArgument
+from smtp_proto.internationalization import Headers, Way
 from smtp_proto.outcome import Outcome, Phase
 from smtp_proto.replies import Reply
 from smtp_proto.states import State
 from smtp_proto.transaction import MessageWriter, deliver
 
 from .addresses import one_address, path_of
-from .arguments import clean, message_octets, size_on_the_wire, split_options
+from .arguments import message_octets, size_on_the_wire, split_options
 from .conversations import Answer, Refused
 from .exceptions import SMTPDataError
+from .letters import Letter, addresses_way, letter
 from .login import LoginConversations
 from .refusals import refusal_error, refusals
 from .replies import SMTPReply, typed_reply
@@ -106,20 +108,30 @@ class MailConversations(LoginConversations):
         rcpt_options: Sequence[str],
     ) -> Flow[Outcome]:
         """One message to its recipients, in one go or step by step; what the server refuses is in the outcome."""
-        rcpt_options = tuple(rcpt_options or ())
-        yield from Call(self.ehlo_or_helo_if_needed)
-        options: list[str] = []
-        if self.does_esmtp:
-            if self.has_extn("size"):
-                options.append(f"size={size_on_the_wire(octets)}")
-            options.extend(mail_options)
         recipients = [to_addrs] if isinstance(to_addrs, str) else [one_address(address) for address in to_addrs]
         outcome = Outcome(recipients, from_addr)
-        if self._own("mail", "rcpt", "data", "docmd", "putcmd", "getreply", "send", "rset", "_rset"):
-            yield from self._in_one_go(outcome, octets, options, rcpt_options)
+        yield from Call(self.ehlo_or_helo_if_needed)
+        if not self.does_esmtp:
+            mail_options = rcpt_options = ()
+        at_once = self._own("mail", "rcpt", "data", "docmd", "putcmd", "getreply", "send", "rset", "_rset")
+        # Only the library's own way of sending a message knows BDAT.
+        fit = letter(
+            from_addr,
+            recipients,
+            octets,
+            mail_options,
+            self.has_extn,
+            reencode=self.reencode,
+            binary_possible=at_once,
+        )
+        if self.does_esmtp and self.has_extn("size"):
+            size = len(fit.octets) if fit.binary else size_on_the_wire(fit.octets)
+            fit.options.insert(0, f"size={size}")
+        if at_once:
+            yield from self._in_one_go(outcome, fit, tuple(rcpt_options or ()))
         else:
             try:
-                yield from self._step_by_step(outcome, octets, options, rcpt_options)
+                yield from self._step_by_step(outcome, fit, tuple(rcpt_options or ()))
             except smtplib.SMTPServerDisconnected as error:
                 lost = getattr(error, "outcome", None)  # of the one step that it came from
                 if lost is not None:
@@ -129,43 +141,42 @@ class MailConversations(LoginConversations):
         self._delivered = self._delivered or outcome.delivered
         return outcome
 
-    def _in_one_go(
-        self, outcome: Outcome, octets: bytes, options: list[str], rcpt_options: Sequence[str]
-    ) -> Flow[None]:
+    def _in_one_go(self, outcome: Outcome, fit: Letter, rcpt_options: Sequence[str]) -> Flow[None]:
         """The short way: one transaction of the core."""
         self.command_encoding = "ascii"
-        if any(option.lower() == "smtputf8" for option in options):
+        if any(option.lower() == "smtputf8" for option in fit.options):
             if not self.has_extn("smtputf8"):
                 raise self._lacking("SMTPUTF8 not supported by server")
             self.command_encoding = "utf-8"
-        sender = path_of(clean("reverse-path", outcome.sender))
-        paths = [path_of(clean("forward-path", recipient.address)) for recipient in outcome.recipients]
-        for text in (sender, *paths, *options, *(rcpt_options if self.does_esmtp else ())):
+        if fit.binary and not (self.has_extn("binarymime") and self.has_extn("chunking")):
+            raise self._lacking("BINARYMIME or CHUNKING not supported by server")
+        sender, *paths = [path_of(address) for address in (fit.sender, *fit.recipients)]
+        for text in (sender, *paths, *fit.options, *rcpt_options):
             text.encode(self.command_encoding)  # UnicodeEncodeError before anything is sent
         self._nothing_due()
         session = self._live()
-        mail = Mail(sender, split_options(options))
-        parameters = split_options(rcpt_options) if self.does_esmtp else ()
+        mail = Mail(sender, split_options(fit.options))
+        parameters = split_options(rcpt_options)
         recipients = [Rcpt(path, parameters) for path in paths]
         pipelining = self.pipelining and self.has_extn("pipelining")
         with self._translated():
-            yield from deliver(session, mail, recipients, octets, pipelining=pipelining, outcome=outcome)
+            yield from deliver(
+                session, mail, recipients, fit.octets, pipelining=pipelining, chunking=fit.binary, outcome=outcome
+            )
         if not outcome.delivered:
             self.command_encoding = "ascii"  # the transaction is over, by the RSET behind its refusal
         if session.connection.closed:
             yield from Call(self.close)
 
-    def _step_by_step(
-        self, outcome: Outcome, octets: bytes, options: list[str], rcpt_options: Sequence[str]
-    ) -> Flow[None]:
+    def _step_by_step(self, outcome: Outcome, fit: Letter, rcpt_options: Sequence[str]) -> Flow[None]:
         """The long way: every step a method that somebody has made their own, and what they return is what counts."""
-        answer: Answer = yield from Call(self.mail, outcome.sender, options)
+        answer: Answer = yield from Call(self.mail, fit.sender, fit.options)
         outcome.mail = typed_reply(answer)
         if not outcome.mail.accepted:
             yield from self._after_refusal(outcome.mail)
             return
-        for recipient in outcome.recipients:
-            answer = yield from Call(self.rcpt, recipient.address, rcpt_options)
+        for recipient, address in zip(outcome.recipients, fit.recipients, strict=True):
+            answer = yield from Call(self.rcpt, address, rcpt_options)
             recipient.reply = typed_reply(answer)
             outcome.phase = Phase.RCPT
             if recipient.reply.code == 421:
@@ -176,7 +187,7 @@ class MailConversations(LoginConversations):
             yield from Call(self._rset)
             return
         try:
-            answer = yield from Call(self.data, octets)
+            answer = yield from Call(self.data, fit.octets)
         except smtplib.SMTPDataError as error:
             outcome.phase = Phase.DATA
             outcome.data = typed_reply((error.smtp_code, error.smtp_error))
@@ -216,18 +227,21 @@ class MailConversations(LoginConversations):
         mail_options: Sequence[str],
     ) -> Flow[tuple[str, str | Sequence[str], bytes, Sequence[str]]]:
         """The first four arguments of `sendmail` for an email message: sender, recipients, octets and options."""
-        from smtp_proto.message import flatten, forward_paths, resent_prefix, reverse_path
+        from smtp_proto.message import flatten, forward_paths, needs_utf8, resent_prefix, reverse_path
 
         yield from Call(self.ehlo_or_helo_if_needed)
         resent_prefix(msg)  # `ValueError` for a message that was resent twice, whoever gives the addresses
         sender = from_addr if from_addr is not None else reverse_path(msg)
         recipients = to_addrs if to_addrs is not None else forward_paths(msg)
-        utf8 = not (sender + "".join(recipients)).isascii()
+        headers = Headers.ADDRESSES if needs_utf8(msg) else Headers.ASCII
+        addresses = [sender, recipients] if isinstance(recipients, str) else [sender, *recipients]
+        chosen, problem = addresses_way(addresses, headers, self.has_extn)
+        if chosen is Way.REFUSED:
+            raise self._lacking(
+                "One or more source or delivery addresses require internationalized email support, but the server "
+                f"does not advertise the required SMTPUTF8 capability{problem}"
+            )
+        utf8 = chosen is Way.SMTPUTF8
         if utf8:
-            if not self.has_extn("smtputf8"):
-                raise self._lacking(
-                    "One or more source or delivery addresses require internationalized email support, but the server "
-                    "does not advertise the required SMTPUTF8 capability"
-                )
             mail_options = (*mail_options, "SMTPUTF8", "BODY=8BITMIME")
         return sender, recipients, flatten(msg, utf8=utf8), mail_options

@@ -85,6 +85,12 @@ NORMALISERS: Final = (
         case.empty_initial_response,
     ),
     Normaliser(
+        "eight bits are announced",
+        "messages of eight bits",
+        "RFC 6152 3 wants them announced.",
+        case.eight_bits,
+    ),
+    Normaliser(
         "empty options",
         '`sendmail`: an option of ""',
         "smtplib leaves a space too many, for which RFC 5321 4.1.1 has no place.",
@@ -211,6 +217,12 @@ DIFFERENCES: Final[tuple[Difference, ...]] = (
         when.utf8_address,
     ),
     Difference(
+        "re-encoded",
+        "messages of eight bits",
+        "A server that does not offer 8BITMIME gets seven bits, where that breaks nothing.",
+        when.reencoded,
+    ),
+    Difference(
         "command_encoding sticks",
         "`command_encoding` after a message with SMTPUTF8",
         "smtplib would send UTF-8 in the next transaction without announcing it.",
@@ -236,6 +248,18 @@ DIFFERENCES: Final[tuple[Difference, ...]] = (
         "`send_message`: an address that needs SMTPUTF8 in a message of the policy compat32",
         "smtplib raises TypeError, for that policy has no utf8.",
         when.compat32,
+    ),
+    Difference(
+        "internationalised mail",
+        "an address that is not ASCII",
+        "smtplib knows no A-labels, and asks for SMTPUTF8 only in send_message, and not for what is in the headers.",
+        when.internationalised,
+    ),
+    Difference(
+        "header addresses",
+        "`send_message`: a header with an address that is not ASCII",
+        "smtplib encodes it by RFC 2047, which is for words and not for addresses.",
+        when.header_address,
     ),
     Difference(
         "no sender",

@@ -148,6 +148,31 @@ def utf8_address(case: Case) -> bool:
     return case.raised("UnicodeEncodeError") and isinstance(case.their.result, Raised) and earlier
 
 
+def internationalised(case: Case) -> bool:
+    # smtplib gives up, or asks for SMTPUTF8; here the domain goes as A-labels, all of it with SMTPUTF8 where nothing
+    # else helps, and a display name, which is not sent, needs nothing.
+    ours, theirs = (b"".join(exchange.request for exchange in step.exchanges) for step in (case.our, case.their))
+    result = case.their.result
+    gave_up = isinstance(result, Raised) and (result.name == "UnicodeEncodeError" or "SMTPUTF8" in result.text)
+    went_on = b"mail from:" in ours or case.raised("SMTPNotSupportedError")
+    return (gave_up and went_on) or (b" SMTPUTF8" in ours) != (b" SMTPUTF8" in theirs)
+
+
+def reencoded(case: Case) -> bool:
+    sent = [
+        [exchange.request for exchange in step.exchanges if exchange.kind == "."] for step in (case.their, case.our)
+    ]
+    return sent[0] != sent[1] and b"Content-Transfer-Encoding: quoted-printable" in b"".join(sent[1])
+
+
+def header_address(case: Case) -> bool:
+    letter = _letter(case)
+    if letter is None or (case.their.wire == case.our.wire and case.their.result == case.our.result):
+        return False
+    names = {prefix + name for prefix in ("", "resent-") for name in ("from", "sender", "reply-to", "to", "cc")}
+    return any(name.lower() in names and not value.isascii() for name, value in letter.headers)
+
+
 def quit_refused(case: Case) -> bool:
     return (
         case.our.call.name == "with"

@@ -8,6 +8,9 @@ from .differential_generate import Call, Conversation, Letter, Responder
 from .differential_server import Say, Script
 
 _SENDMAIL: Final = Call("sendmail", ("a@b.test", ["c@d.test"], "text\r\n", (), ()))
+_EIGHT_BITS: Final = (
+    b"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nGr\xc3\xbc\xc3\x9fe und vieles mehr.\r\n"
+)
 _NO: Final = Say(b"550 no\r\n")
 
 
@@ -64,6 +67,17 @@ WRITTEN: Final = (
         Call(
             "send_message",
             (Letter("compat32", (("Resent-Date", "x"), ("Resent-Date", "y")), ""), "a@b.test", ["c@d.test"], (), ()),
+        )
+    ),
+    # Eight bits, announced; and made seven, where nobody takes eight.
+    _conversation(Call("sendmail", ("a@b.test", ["c@d.test"], _EIGHT_BITS, (), ())), EHLO=_ehlo(b"8BITMIME")),
+    _conversation(Call("sendmail", ("a@b.test", ["c@d.test"], _EIGHT_BITS, (), ()))),
+    # Addresses that are not ASCII, with all that is needed for them, in the envelope and in a header.
+    _conversation(Call("sendmail", ("a@b.test", ["\u00fc@d.test"], "text", (), ())), EHLO=_ehlo(b"SMTPUTF8")),
+    _conversation(Call("sendmail", ("a@b.test", ["c@b\u00fccher.test"], "text", (), ()))),
+    _conversation(
+        Call(
+            "send_message", (Letter("default", (("From", "a@b\u00fccher.test"),), ""), "a@b.test", ["c@d.test"], (), ())
         )
     ),
     # A challenge, and then nothing more.

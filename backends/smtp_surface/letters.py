@@ -1,0 +1,151 @@
+"""A message with its envelope, made fit for what the server offers; see `smtp_proto.internationalization`.
+
+Who gives an option about the content (BODY=, SMTPUTF8) has decided already, and is taken at that word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from smtp_proto.body import normalise_line_ends
+from smtp_proto.domains import a_labels, with_a_labels
+from smtp_proto.errors import InvalidArgument
+from smtp_proto.internationalization import (
+    Body,
+    BodyWay,
+    Headers,
+    Text,
+    Way,
+    body_way,
+    content_of,
+    has_crlf_headers,
+    way,
+)
+
+from .addresses import bCRLF, path_of
+from .arguments import clean, split_options
+
+HasExtension = Callable[[str], bool]
+
+
+class Letter(NamedTuple):
+    """What `sendmail` sends: addresses in the form in which they go out, octets, and the options that go with them."""
+
+    sender: str
+    recipients: list[str]
+    octets: bytes
+    options: list[str]
+    binary: bool  # the octets go as they are, through BDAT
+
+
+def letter(
+    sender: str,
+    recipients: Sequence[str],
+    octets: bytes,
+    options: Iterable[str],
+    has_extension: HasExtension,
+    *,
+    reencode: bool,
+    binary_possible: bool,
+) -> Letter:
+    """Decide how a message goes, and make it so; `reencode` and `binary_possible` say what may be done.
+
+    `UnicodeEncodeError` for an address that the server cannot take, `InvalidArgument` for one that must not be sent,
+    and for a message with NUL that it cannot take.
+    """
+    options = list(options)
+    given = [option.upper() for option in split_options(options)]
+    utf8_given = "SMTPUTF8" in given
+    body_given = utf8_given or any(option.startswith("BODY=") for option in given)
+    content = content_of(octets)
+    clean("reverse-path", sender)
+    for address in recipients:
+        clean("forward-path", address)
+    binary = "BODY=BINARYMIME" in given
+    if not utf8_given:
+        headers = Headers.ASCII if body_given else content.headers
+        chosen, problem = addresses_way([sender, *recipients], headers, has_extension)
+        if chosen is Way.REFUSED:
+            raise _not_ascii([sender, *recipients], problem)
+        if chosen is Way.SMTPUTF8:
+            options.append("SMTPUTF8")
+        elif chosen is Way.A_LABELS:
+            sender, *recipients = [in_ascii(address) for address in (sender, *recipients)]
+    if not body_given:
+        binary_mime = binary_possible and bool(has_extension("binarymime") and has_extension("chunking"))
+        if content.body is Body.BINARY:
+            binary_mime = binary_mime and has_crlf_headers(octets)
+        octets, chosen_body = _body(octets, bool(has_extension("8bitmime")), binary_mime, reencode)
+        if chosen_body is BodyWay.REFUSED:
+            raise InvalidArgument("message", "a NUL in the text needs BINARYMIME, which the server does not offer")
+        if chosen_body in (BodyWay.EIGHT_BIT, BodyWay.BINARY):
+            options.append(chosen_body.value)
+        binary = chosen_body is BodyWay.BINARY
+    return Letter(sender, list(recipients), octets, options, binary)
+
+
+def _body(octets: bytes, eight_bit_mime: bool, binary_mime: bool, reencode: bool) -> tuple[bytes, BodyWay]:
+    """The octets as they go, and what is done about them."""
+    content = content_of(octets)
+
+    def decide(reencodable: bool) -> BodyWay:
+        return body_way(
+            content.body,
+            long_lines=content.long_lines,
+            reencodable=reencodable,
+            eight_bit_mime=eight_bit_mime,
+            binary_mime=binary_mime,
+        )
+
+    chosen = decide(reencodable=reencode)
+    if chosen is BodyWay.REENCODED:
+        from smtp_proto.reencoding import to_seven_bits
+
+        reencoded = to_seven_bits(octets)
+        if reencoded is not None:
+            return reencoded, chosen
+        chosen = decide(reencodable=False)
+    if chosen is BodyWay.BINARY and content.body is not Body.BINARY:
+        # It is text, only with long lines; what goes as it is must have its line ends already.
+        octets = normalise_line_ends(octets)
+        octets = octets if octets.endswith(bCRLF) else octets + bCRLF
+    return octets, chosen
+
+
+# -- addresses ---------------------------------------------------------------------------------------------------------
+
+
+def addresses_way(addresses: Iterable[str], headers: Headers, has_extension: HasExtension) -> tuple[Way, str]:
+    """How addresses and headers go; and of a domain that has no A-labels, why."""
+    local_part = domain = Text.ASCII
+    problem = ""
+    for address in addresses:
+        path = path_of(address)
+        if path.isascii():
+            continue
+        before, at, after = path.rpartition("@")
+        if not (before if at else path).isascii():
+            local_part = Text.UTF8
+        if not at or after.isascii():
+            continue
+        try:
+            a_labels(after)
+        except InvalidArgument as error:
+            domain = Text.UTF8
+            problem = f"; {error}"
+        else:
+            domain = Text.A_LABELS if domain is Text.ASCII else domain
+    return way(local_part, domain, headers, smtputf8=bool(has_extension("smtputf8"))), problem
+
+
+def in_ascii(address: str) -> str:
+    """An address with its domain as A-labels; as it is where it needs none."""
+    return address if address.isascii() else with_a_labels(path_of(address))
+
+
+def _not_ascii(addresses: Iterable[str], problem: str) -> UnicodeEncodeError:
+    address = next(address for address in addresses if not path_of(address).isascii())
+    start = next(offset for offset, character in enumerate(address) if not character.isascii())
+    reason = f"it needs SMTPUTF8, which the server does not offer{problem}"
+    return UnicodeEncodeError("ascii", address, start, start + 1, reason)

@@ -1,0 +1,193 @@
+"""What a message needs of the server, and what is done where the server offers less: two tables, and who fills them.
+
+Theory of operation.  Two questions have to be answered before MAIL, and they do not depend on one another:
+
+* How do addresses and headers go?  SMTPUTF8 (RFC 6531) is asked for only where nothing else helps, because every server
+  behind the first one must offer it as well: a domain that is not ASCII has a form that is (`smtp_proto.domains`).
+* How does the content go?  As it is, where the server offers what carries it (8BITMIME, RFC 6152; BINARYMIME, RFC
+  3030); else re-encoded to seven bits, where that breaks nothing (`smtp_proto.reencoding`); else, if it is only that
+  the server does not promise to keep the eighth bit or a long line, as it is all the same: nearly all of them do, and
+  mail that arrives is worth more than mail that is refused.  NUL is where that ends.
+
+Each table is read from the top, and the first row that fits holds; None in a row fits everything.
+`docs/internationalization.md` shows them, and a test compares.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from .body import normalise_line_ends
+
+# RFC 5322 2.1.1: "Each line of characters MUST be no more than 998 characters [...] excluding the CRLF."
+MAX_LINE: Final = 998
+
+
+class Text(StrEnum):
+    """Of what a local part consists, or a domain."""
+
+    ASCII = "ASCII"
+    A_LABELS = "not ASCII, with A-labels"  # a domain only
+    UTF8 = "UTF-8"
+
+
+class Headers(StrEnum):
+    """What headers need."""
+
+    ASCII = "ASCII"
+    OCTETS = "UTF-8, given as octets"  # whoever wrote them may know that they pass
+    ADDRESSES = "UTF-8 in an address"  # of an email message: there is no encoding for it (RFC 2047 5 (3))
+
+
+class Way(StrEnum):
+    """What is done about addresses and headers."""
+
+    AS_GIVEN = "as they are"
+    A_LABELS = "domains as A-labels"
+    SMTPUTF8 = "SMTPUTF8"
+    REFUSED = "refused"
+
+
+class Body(StrEnum):
+    """What the octets of a message are."""
+
+    SEVEN_BIT = "7bit"
+    EIGHT_BIT = "8bit"
+    BINARY = "binary"  # with NUL
+
+
+class BodyWay(StrEnum):
+    """What is done about the content."""
+
+    AS_IT_IS = "as it is"
+    EIGHT_BIT = "BODY=8BITMIME"
+    BINARY = "BODY=BINARYMIME"
+    REENCODED = "re-encoded"
+    REFUSED = "refused"
+
+
+class WayRule(NamedTuple):
+    """A row of `WAYS`."""
+
+    local_part: Text | None
+    domain: Text | None
+    headers: Headers | None
+    smtputf8: bool | None
+    then: Way
+
+
+class BodyRule(NamedTuple):
+    """A row of `BODY_WAYS`.  `long_lines`: one at least is over `MAX_LINE`; `reencodable`: that would break nothing."""
+
+    body: Body | None
+    long_lines: bool | None
+    reencodable: bool | None
+    eight_bit_mime: bool | None
+    binary_mime: bool | None
+    then: BodyWay
+
+
+# The local part and the domain stand for those of all addresses: what needs most counts.
+WAYS: Final = (
+    WayRule(Text.ASCII, Text.ASCII, Headers.ASCII, None, Way.AS_GIVEN),
+    WayRule(Text.ASCII, Text.A_LABELS, Headers.ASCII, None, Way.A_LABELS),
+    WayRule(None, None, None, True, Way.SMTPUTF8),
+    WayRule(Text.ASCII, Text.ASCII, Headers.OCTETS, False, Way.AS_GIVEN),
+    WayRule(Text.ASCII, Text.A_LABELS, Headers.OCTETS, False, Way.A_LABELS),
+    WayRule(None, None, None, False, Way.REFUSED),
+)
+
+BODY_WAYS: Final = (
+    # BINARYMIME goes through CHUNKING only (RFC 3030 3): a server that does not offer both offers neither.
+    BodyRule(Body.BINARY, None, None, None, True, BodyWay.BINARY),
+    BodyRule(Body.BINARY, None, True, None, False, BodyWay.REENCODED),
+    BodyRule(Body.BINARY, None, False, None, False, BodyWay.REFUSED),
+    # Servers break such lines or refuse them; BINARYMIME is for what must not be touched, a signature for instance.
+    BodyRule(None, True, True, None, None, BodyWay.REENCODED),
+    BodyRule(None, True, False, None, True, BodyWay.BINARY),
+    BodyRule(Body.EIGHT_BIT, None, None, True, None, BodyWay.EIGHT_BIT),
+    BodyRule(Body.EIGHT_BIT, None, True, False, None, BodyWay.REENCODED),
+    BodyRule(None, None, None, None, None, BodyWay.AS_IT_IS),
+)
+
+
+def way(local_part: Text, domain: Text, headers: Headers, *, smtputf8: bool) -> Way:
+    """What to do about addresses and headers, with a server that offers SMTPUTF8 or does not."""
+    asked = (local_part, domain, headers, smtputf8)
+    return next(rule.then for rule in WAYS if _fits(rule[:-1], asked))
+
+
+def body_way(body: Body, *, long_lines: bool, reencodable: bool, eight_bit_mime: bool, binary_mime: bool) -> BodyWay:
+    """What to do about the content, with a server that offers 8BITMIME, and BINARYMIME with CHUNKING, or does not."""
+    asked = (body, long_lines, reencodable, eight_bit_mime, binary_mime)
+    return next(rule.then for rule in BODY_WAYS if _fits(rule[:-1], asked))
+
+
+def _fits(row: tuple[object, ...], asked: tuple[object, ...]) -> bool:
+    return all(wanted is None or wanted == given for wanted, given in zip(row, asked, strict=True))
+
+
+# -- what there is -----------------------------------------------------------------------------------------------------
+
+# A message that does not begin with a header field (RFC 5322 2.2) has no headers.
+_FIELD = re.compile(rb"[!-9;-~]+[ \t]*:")
+_END_OF_HEADERS = re.compile(rb"\r\n\r\n|\n\r?\n|\r\r")
+
+
+class Content(NamedTuple):
+    """What the octets of a message are made of."""
+
+    body: Body
+    long_lines: bool
+    headers: Headers
+
+
+def content_of(octets: bytes) -> Content:
+    """Look at a message as it is to be sent; linear, and fast for what is plain."""
+    ascii_only = octets.isascii()
+    body = Body.BINARY if b"\0" in octets else Body.SEVEN_BIT if ascii_only else Body.EIGHT_BIT
+    headers = Headers.ASCII if ascii_only or not _utf8_headers(octets) else Headers.OCTETS
+    return Content(body, has_long_lines(octets), headers)
+
+
+def _utf8_headers(octets: bytes) -> bool:
+    """True if the headers have UTF-8 in them.  What is neither ASCII nor UTF-8 is nothing that SMTPUTF8 is for."""
+    if _FIELD.match(octets) is None:
+        return False
+    end = _END_OF_HEADERS.search(octets)
+    headers = octets[: end.start()] if end is not None else octets
+    if headers.isascii():
+        return False
+    try:
+        headers.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def has_crlf_headers(octets: bytes) -> bool:
+    """True if all lines of the header end with CRLF, so that a message can go as it is."""
+    end = _END_OF_HEADERS.search(octets)
+    headers = octets[: end.end()] if end is not None else octets
+    return headers.count(b"\r\n") == headers.count(b"\n") == headers.count(b"\r")
+
+
+def has_long_lines(octets: bytes) -> bool:
+    """True if a line, without its end, is over `MAX_LINE`."""
+    start, size = 0, len(octets)
+    # From the last line end that is near enough to the next: a hundred times faster than looking at each line.
+    while size - start > MAX_LINE:
+        end = octets.rfind(b"\n", start, start + MAX_LINE + 1)
+        if end < 0:
+            if octets[start + MAX_LINE : start + MAX_LINE + 2] != b"\r\n":
+                return b"\r" not in octets or _has_long_lines_with_cr(octets)
+            end = start + MAX_LINE + 1
+        start = end + 1
+    return False
+
+
+def _has_long_lines_with_cr(octets: bytes) -> bool:
+    """The same where lines may end with CR alone, which becomes CRLF on the wire."""
+    return max(map(len, normalise_line_ends(octets).split(b"\r\n"))) > MAX_LINE
