@@ -139,7 +139,11 @@ def _sendable(policy: Any, name: str, value: Any, utf8: bool) -> Any:
         return value
     if utf8:
         # The generator of compat32 leaves octets alone, and encodes text as a whole, addresses with it.
-        return value if hasattr(policy, "utf8") else text.encode("utf-8").decode("ascii", "surrogateescape")
+        return (
+            value
+            if hasattr(policy, "utf8")
+            else text.encode("utf-8", "surrogateescape").decode("ascii", "surrogateescape")
+        )
     addresses = [] if kind in _IDENTIFIERS else _addresses([text])
     refused = [address for address in addresses if _in_ascii(address) is None]
     if kind in _IDENTIFIERS or refused:

@@ -25,6 +25,7 @@ from .internationalization import has_long_lines
 #: Headers that sign the message: the octets of its body, whatever they mean.
 _SIGNATURES = ("DKIM-Signature", "ARC-Message-Signature", "DomainKey-Signature")
 _IDENTITY = ("", "7bit", "8bit", "binary")
+_KNOWN = (*_IDENTITY, "quoted-printable", "base64")
 # Without a line length headers stay as they are.
 _POLICY = compat32.clone(max_line_length=0, mangle_from_=False)
 # Octets of 76 characters of base64, the line length of RFC 2045 6.8.
@@ -80,11 +81,7 @@ def _changeable(message: Message[Any, Any]) -> bool:
     for part in message.walk():
         if part.defects or part.get_content_type() == "multipart/signed":
             return False
-        if any(name in part for name in _SIGNATURES) or _encoding(part) not in (
-            *_IDENTITY,
-            "quoted-printable",
-            "base64",
-        ):
+        if any(name in part for name in _SIGNATURES) or _encoding(part) not in _KNOWN:
             return False
         if part.is_multipart():
             # A message within the message is one of its own: without this it is no MIME, and has no encodings.
@@ -92,12 +89,20 @@ def _changeable(message: Message[Any, Any]) -> bool:
                 "MIME-Version" in inner for inner in part.get_payload() if isinstance(inner, Message)
             ):
                 return False
-        elif _encoding(part) == "base64":
-            try:
-                binascii.a2b_base64(_payload(part))
-            except binascii.Error:
-                return False
+        elif _encoding(part) not in _IDENTITY and not _well_encoded(part):
+            return False
     return True
+
+
+def _well_encoded(part: Message[Any, Any]) -> bool:
+    """True if what is encoded can be decoded."""
+    payload = _payload(part)
+    if _encoding(part) == "base64":
+        try:
+            binascii.a2b_base64(payload)
+        except binascii.Error:
+            return False
+    return payload.isascii()
 
 
 def _encoding(part: Message[Any, Any]) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from smtp_proto.message import flatten, forward_paths, reverse_path
+from smtp_proto.errors import InvalidArgument
+from smtp_proto.message import flatten, forward_paths, needs_utf8, reverse_path
 
 
 def message(
@@ -156,3 +157,98 @@ def test_multipart() -> None:
     again = message_from_bytes(octets, policy=policy.default)
     assert [part.get_content_type() for part in again.walk()] == [part.get_content_type() for part in original.walk()]
     assert list(again.walk())[-1].get_payload(decode=True) == b"\0\xff"
+
+
+# -- what is not ASCII -------------------------------------------------------------------------------------------------
+
+MAKES = pytest.mark.parametrize("make", [EmailMessage, Message])
+
+
+@MAKES
+@pytest.mark.parametrize(
+    ("name", "value", "needs"),
+    [
+        ("From", "a@x.test", False),
+        ("From", "Änn <a@x.test>", False),
+        ("From", "a@bücher.test", False),
+        ("From", "a@☃.test", True),
+        ("Sender", "ä@x.test", True),
+        ("To", "B <b@x.test>, ä@x.test", True),
+        ("Resent-Cc", "ä@x.test", True),
+        ("Bcc", "ä@x.test", False),  # not sent
+        ("Subject", "ä@x.test", False),
+        ("Message-ID", "<ä@x.test>", True),
+        ("References", "<a@x.test> <b@ü.test>", True),
+    ],
+)
+def test_needs_utf8(make: Callable[[], Message[Any, Any]], name: str, value: str, needs: bool) -> None:
+    """UTF-8 is needed for what has no encoding: local parts, identifiers, domains without A-labels; words have one."""
+    made = message((name, value), make=make)
+    assert needs_utf8(made) is needs
+    if needs:
+        with pytest.raises(InvalidArgument, match=rf"header {name}: .*SMTPUTF8"):
+            flatten(made)
+        assert f"{name}: {value}\r\n".encode() in flatten(made, utf8=True)
+    else:
+        assert flatten(made).isascii()
+
+
+@MAKES
+def test_domains_in_headers(make: Callable[[], Message[Any, Any]]) -> None:
+    """Domains become A-labels, in every address of every header, groups and display names kept; the message stays."""
+    made = message(
+        ("From", "Änn <a@bücher.test>"),
+        ("To", '"B, C" <b@x.test>, c@bücher.test'),
+        ("Subject", "a@bücher.test"),
+        make=make,
+    )
+    before = made.as_string()
+    octets = flatten(made)
+    again = message_from_bytes(octets, policy=policy.default)
+    assert again["From"].addresses[0].display_name == "Änn"
+    assert [address.addr_spec for address in again["From"].addresses] == ["a@xn--bcher-kva.test"]
+    assert [address.display_name for address in again["To"].addresses] == ["B, C", ""]
+    assert [address.addr_spec for address in again["To"].addresses] == ["b@x.test", "c@xn--bcher-kva.test"]
+    assert again["Subject"] == "a@bücher.test"
+    assert list(again.keys()) == ["From", "To", "Subject"]
+    assert made.as_string() == before
+
+
+def test_groups_in_headers() -> None:
+    """A group keeps its name and its members."""
+    made = message(("To", "G: a@bücher.test, B <b@x.test>;, c@x.test"))
+    assert b"To: G: a@xn--bcher-kva.test, B <b@x.test>;, c@x.test\r\n" in flatten(made)
+
+
+@pytest.mark.parametrize("rules", [policy.compat32, policy.default, policy.SMTPUTF8])
+def test_headers_that_a_parser_left_in_octets(rules: Any) -> None:
+    """A message that was parsed from octets with UTF-8 in its headers can be sent again, with SMTPUTF8."""
+    octets = "From: Änn <ä@bücher.test>\r\nSubject: ü\r\n\r\ntext\r\n".encode()
+    made = message_from_bytes(octets, policy=rules)
+    assert needs_utf8(made)
+    assert flatten(made, utf8=True) == octets
+    with pytest.raises(InvalidArgument, match="header From"):
+        flatten(made)
+
+
+def test_headers_in_no_known_encoding() -> None:
+    """Octets that are no UTF-8 are left as they are."""
+    octets = b"From: \xe4 <a@x.test>\r\n\r\ntext\r\n"
+    made = message_from_bytes(octets)
+    assert not needs_utf8(made)
+    assert flatten(made) == flatten(made, utf8=True) == octets
+
+
+def test_binary_parts_become_base64() -> None:
+    """A part whose encoding is binary is encoded, for the generator would change its line ends; the message stays."""
+    content = bytes(range(256)) + b"\r\n\n\r"
+    made = EmailMessage()
+    made["From"] = "a@x.test"
+    made.set_content("text\n")
+    made.add_attachment(content, "image", "x", cte="binary")
+    sent: Any = message_from_bytes(flatten(made), policy=policy.default)
+    [attachment] = sent.iter_attachments()
+    assert attachment["Content-Transfer-Encoding"] == "base64"
+    assert attachment.get_content() == content
+    [original] = made.iter_attachments()
+    assert original["Content-Transfer-Encoding"] == "binary"

@@ -182,3 +182,27 @@ def test_one_address_twice() -> None:
     peer = Scripted([b"250 m\r\n", b"250 first\r\n", b"550 second\r\n", b"354 go\r\n", b"250 q\r\n"])
     outcome = peer.run(deliver(session, SENDER, [Rcpt("a@mx.test")] * 2, MESSAGE))
     assert [recipient.reply for recipient in outcome.recipients] == [Reply(250, "first"), Reply(550, "second")]
+
+
+# -- BINARYMIME --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("message", [b"", b"\0", b"a\nb\rc\r\n.\r\n\0", bytes(range(256)) * 600])
+def test_a_binary_message_goes_as_it_is(message: bytes) -> None:
+    """With BODY=BINARYMIME not an octet is added or changed (RFC 3030 3), NUL and bare line ends included."""
+    session = introduced()
+    peer = Scripted([b"250 m\r\n", b"250 r\r\n", b"250 q\r\n"])
+    outcome = peer.run(deliver(session, Mail("a@b.test", ["body=BinaryMIME"]), recipients(1), message, chunking=True))
+    assert outcome.delivered
+    assert b"".join(peer.segments).endswith(b"BDAT %d LAST\r\n" % len(message) + message)
+    assert in_step(session)
+
+
+def test_a_binary_message_needs_chunking() -> None:
+    """RFC 3030 3: BINARYMIME goes through BDAT only; nothing is sent, and the connection is as before."""
+    session = introduced()
+    peer = Scripted()
+    with pytest.raises(LocalProtocolError, match="CHUNKING"):
+        peer.run(deliver(session, Mail("a@b.test", ["BODY=BINARYMIME"]), recipients(1), b"\0"))
+    assert peer.written == b""
+    assert in_step(session)

@@ -129,7 +129,7 @@ def test_refused_recipients_are_returned(backend: Backend) -> None:
     [
         {"From": "\xe4@b.test", "To": "c@d.test"},
         {"From": "a@b.test", "To": "\xf6@d.test"},
-        {"From": "a@b.test", "To": "c@\xf6.test"},
+        {"From": "a@b.test", "To": "\xf6@\xf6.test"},
     ],
 )
 def test_smtputf8(backend: Backend, server: smtp_blocking.Server, headers: dict[str, str]) -> None:
@@ -140,6 +140,36 @@ def test_smtputf8(backend: Backend, server: smtp_blocking.Server, headers: dict[
     assert server.messages[0].mail.parameter("SMTPUTF8") == ""
     assert server.messages[0].mail.parameter("BODY") == "8BITMIME"
     assert "Subject: \xfc\r\n".encode() in octets
+
+
+@pytest.mark.parametrize("make", [email.message.EmailMessage, email.message.Message])
+def test_a_domain_needs_no_smtputf8(backend: Backend, server: smtp_blocking.Server, make: Any) -> None:
+    """A domain that is not ASCII goes as A-labels, in the envelope and in the headers, whatever the server offers."""
+    made = make()
+    made["From"] = "a@b.test"
+    made["To"] = "\xc4nn <c@\xf6.test>"
+    envelope, octets = deliver(backend, server, made)
+    assert envelope == ("a@b.test", "c@xn--nda.test")
+    assert server.messages[0].mail.parameter("SMTPUTF8") is None
+    assert b"<c@xn--nda.test>\r\n" in octets
+    assert made["To"] == "\xc4nn <c@\xf6.test>"
+
+
+def test_header_addresses_count(backend: Backend, server: smtp_blocking.Server) -> None:
+    """An address that is not ASCII in a header needs SMTPUTF8, also where it is none of the envelope's."""
+    made = message(From="a@b.test", To="c@d.test", Reply_To="\xf6@d.test")
+    _, octets = deliver(backend, server, made)
+    assert server.messages[0].mail.parameter("SMTPUTF8") == ""
+    assert "Reply-To: \xf6@d.test\r\n".encode() in octets
+
+
+def test_header_addresses_without_smtputf8(backend: Backend) -> None:
+    """... and is refused where the server does not offer it: no encoding makes it an address again."""
+    with ScriptedServer([*opening("8BITMIME"), *NOOP, *QUIT]) as server, backend.connect(server) as client:
+        for call in (client.send_message, client.deliver):
+            with pytest.raises(backend.module.SMTPNotSupportedError, match="SMTPUTF8"):
+                call(message(From="a@b.test", To="c@d.test", Reply_To="\xf6@d.test"))
+        assert client.noop()[0] == 250
 
 
 def test_smtputf8_is_not_offered(backend: Backend) -> None:

@@ -275,16 +275,28 @@ def test_421(backend: Backend, extensions: list[str], step: str) -> None:
 
 
 def test_smtputf8(backend: Backend) -> None:
-    """With the option SMTPUTF8 addresses are sent as UTF-8; the next transaction is ASCII again."""
-    script = [*opening("SMTPUTF8", "8BITMIME"), *DELIVERY, *DELIVERY, *QUIT]
+    """Addresses that need SMTPUTF8 are sent with it, asked for or not; the next transaction is ASCII again."""
+    script = [*opening("SMTPUTF8", "8BITMIME"), *DELIVERY * 3, *QUIT]
     with ScriptedServer(script) as server, backend.connect(server) as client:
         client.sendmail("\xe4@b.test", "\xf6@d.test", MESSAGE, ["SMTPUTF8"])
-        with pytest.raises(UnicodeEncodeError):
-            client.sendmail("\xe4@b.test", "\xf6@d.test", MESSAGE)
+        client.sendmail("\xe4@b.test", "\xf6@d.test", MESSAGE)
         client.sendmail("a@b.test", "o@d.test", MESSAGE)
-    assert server.received[1] == "mail from:<\xe4@b.test> SMTPUTF8\r\n".encode()
-    assert server.received[2] == "rcpt to:<\xf6@d.test>\r\n".encode()
-    assert server.received[5] == b"mail from:<a@b.test>\r\n"
+    assert server.received[1] == server.received[5] == "mail from:<\xe4@b.test> SMTPUTF8\r\n".encode()
+    assert server.received[2] == server.received[6] == "rcpt to:<\xf6@d.test>\r\n".encode()
+    assert server.received[9] == b"mail from:<a@b.test>\r\n"
+
+
+def test_without_smtputf8(backend: Backend) -> None:
+    """UnicodeEncodeError, nothing sent, for an address that needs what the server does not offer."""
+    with ScriptedServer([*opening("8BITMIME"), *NOOP, *QUIT]) as server, backend.connect(server) as client:
+        for sender, recipient in [
+            ("\xe4@b.test", "c@d.test"),
+            ("a@b.test", "\xf6@d.test"),
+            ("a@b.test", "c@\u2603.test"),
+        ]:
+            with pytest.raises(UnicodeEncodeError, match="SMTPUTF8"):
+                client.sendmail(sender, recipient, MESSAGE)
+        assert client.noop()[0] == 250
 
 
 def test_smtputf8_not_offered(backend: Backend) -> None:
