@@ -46,7 +46,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    packages = {"smtp_proto", "smtp_surface", "smtp_blocking", "smtp_asyncio"}
+    packages = {"smtp_proto", "smtp_surface", "smtp_blocking", "smtp_asyncio", "smtp_trio", "smtp_anyio"}
     top = {name.split("/")[0] for name in names}
     assert {name for name in top if not name.endswith(".dist-info")} == packages
     assert {f"{package}/py.typed" for package in packages} <= set(names)

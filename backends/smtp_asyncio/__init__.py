@@ -28,7 +28,13 @@ default_ssl_context = ssl.create_default_context
 
 
 class SMTP(AsyncSMTP):
-    __doc__ = AsyncSMTP.__doc__
+    """A connection to an SMTP server, for asyncio's loop or uvloop's; see `smtp_surface.asynchronous.AsyncSMTP`.
+
+    `stream` may be what `asyncio.open_connection` gives, a pair of reader and writer.
+    """
+
+    def _default_context(self) -> ssl.SSLContext:
+        return default_ssl_context()
 
     def _running_loop(self) -> object:
         return asyncio.get_running_loop()
@@ -45,10 +51,10 @@ class SMTP(AsyncSMTP):
     async def _transport_over(self, given: Any) -> AsyncTransport:
         if isinstance(given, socket.socket):
             return await StreamTransport.of_socket(given)
-        raise TypeError(f"a socket or a transport can be handed in, not {type(given).__name__}")
-
-    def _default_context(self) -> ssl.SSLContext:
-        return default_ssl_context()
+        match given:
+            case (asyncio.StreamReader() as reader, asyncio.StreamWriter() as writer):
+                return await StreamTransport.of_streams(reader, writer)
+        raise TypeError(f"a socket, a pair of streams or a transport can be handed in, not {type(given).__name__}")
 
 
 class SMTP_SSL(OverTLS, SMTP):  # the name is `smtplib`'s

@@ -54,6 +54,20 @@ class StreamTransport(asyncio.BufferedProtocol):
             await loop.create_connection(lambda: self, sock=sock)
         return self
 
+    @classmethod
+    async def of_streams(cls, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> StreamTransport:
+        """Over what a pair of asyncio's streams is connected to; they are of no use after that."""
+        self = cls()
+        transport = cast("asyncio.Transport", writer.transport)
+        transport.set_protocol(self)
+        self.connection_made(transport)
+        self._ended = reader.at_eof()
+        # What the reader has: nothing more comes there, so that this waits for nothing.
+        reader.feed_eof()
+        self._arrived += await reader.read()
+        transport.resume_reading()  # which the reader pauses when it has much
+        return self
+
     @property
     def sock(self) -> Any:
         """asyncio's view of the socket, for people to look at."""

@@ -19,8 +19,10 @@ from typing import Any, Self, TypeAlias, TypeVar, cast
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+import smtp_anyio
 import smtp_asyncio
 import smtp_blocking
+import smtp_trio
 from smtp_surface.asynchronous import AsyncSMTP
 from tests.scripted import ScriptedServer
 from tests.scripts import PATIENCE
@@ -222,4 +224,7 @@ BACKENDS: list[Backend] = [
     BlockingBackend(),
     AsyncBackend("asyncio", smtp_asyncio, "asyncio"),
     AsyncBackend("uvloop", smtp_asyncio, "asyncio", use_uvloop=True),
+    AsyncBackend("trio", smtp_trio, "trio"),
+    AsyncBackend("anyio-asyncio", smtp_anyio, "asyncio"),
+    AsyncBackend("anyio-trio", smtp_anyio, "trio"),
 ]

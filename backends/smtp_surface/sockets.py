@@ -1,0 +1,242 @@
+"""Octets over a plain socket that does not block, for every loop that tells when one is ready.
+
+trio and anyio have the same handful of functions under nearly the same names; `Loop` is the table of them, and all that
+is done with a socket stands here once: connecting to the first of a host's addresses that answers, writing while
+listening, reading until a deadline.  Their own streams are not used: they have no way to see what has arrived without
+waiting, and anyio's may have read ahead (`smtp_proto.effects.Poll`).
+
+Good citizens.  Every method but `abort` is a checkpoint before it does anything that could not be done again: a
+cancellation that is due strikes before the first octet, and one that comes later strikes where the loop waits.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager, suppress
+from typing import Any, NamedTuple
+
+from smtp_proto.effects import Sent
+
+# Octets asked for in one read: the largest TLS record is 16 kB, and replies are smaller.
+READ_SIZE = 65536
+# Octets in one flight from which on it is part of a long message, with which what has arrived is looked at even if
+# writing never had to wait.
+LARGE = 32768
+# Seconds after which the next address of a host is tried beside the one that does not answer (RFC 8305 8).
+HAPPY_EYEBALLS_DELAY = 0.25
+# Seconds after which a Unix socket whose queue is full is tried again: nothing tells when it is not any more.
+FULL_QUEUE_DELAY = 0.05
+
+
+class Loop(NamedTuple):
+    """The functions of an asynchronous library, by the names that trio and anyio give them."""
+
+    wait_readable: Callable[[Any], Awaitable[None]]
+    wait_writable: Callable[[Any], Awaitable[None]]
+    notify_closing: Callable[[Any], None]
+    checkpoint: Callable[[], Awaitable[None]]
+    checkpoint_if_cancelled: Callable[[], Awaitable[None]]
+    cancel_shielded_checkpoint: Callable[[], Awaitable[None]]
+    move_on_after: Callable[[float], AbstractContextManager[Any]]
+    task_group: Callable[[], AbstractAsyncContextManager[Any]]
+    event: Callable[[], Any]
+    lock: Callable[[], Any]
+    #: The running loop, to be compared; `RuntimeError` outside of one.
+    token: Callable[[], object]
+    sleep: Callable[[float], Awaitable[None]]
+    getaddrinfo: Callable[..., Awaitable[Any]]
+    #: What waiting for a socket or using a stream raises when it was closed or is broken.
+    broken: tuple[type[Exception], ...]
+    #: What a stream's `receive` raises at its end, where it does not give b"".
+    end: type[Exception]
+
+    @contextmanager
+    def within(self, seconds: float | None) -> Iterator[None]:
+        """`TimeoutError` if the block takes longer; what the library raises for what is broken, as `OSError`."""
+        try:
+            with self.move_on_after(float("inf") if seconds is None else max(0.0, seconds)) as scope:
+                yield
+        except self.broken as error:
+            raise OSError(f"the connection was closed: {error}") from error
+        if scope.cancelled_caught:
+            raise TimeoutError("timed out")
+
+
+class SocketTransport:
+    """A connection over a socket, or one to be made by `connect`; raises nothing but `OSError` and cancellations."""
+
+    def __init__(
+        self, loop: Loop, sock: socket.socket | None = None, source_address: tuple[str, int] | None = None
+    ) -> None:
+        self._loop = loop
+        self._source_address = source_address
+        self.sock = sock
+        if sock is not None:
+            self._prepare(sock)
+
+    def _prepare(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        with suppress(OSError):  # a Unix socket has no such thing
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def _open(self) -> socket.socket:
+        if self.sock is None:
+            raise OSError("not connected")
+        if self.sock.fileno() < 0:
+            raise OSError("the connection was closed")
+        return self.sock
+
+    async def connect(self, host: str, port: int, timeout: float | None) -> None:
+        """Connect, trying the host's addresses beside each other; a `host` that begins with "/" is a Unix socket's."""
+        with self._loop.within(timeout):
+            if host.startswith("/"):
+                self.sock = await _attempt(self._loop, (socket.AF_UNIX, socket.SOCK_STREAM, 0, "", host), None)
+            else:
+                self.sock = await _first_that_answers(self._loop, host, port, self._source_address)
+        self._prepare(self.sock)
+
+    async def send(self, chunks: list[bytes], timeout: float | None, listen: bool) -> Sent:
+        """Write; see `smtp_surface.async_driver.AsyncTransport`."""
+        loop, sock = self._loop, self._open()
+        await loop.checkpoint_if_cancelled()
+        octets = b"".join(chunks) if len(chunks) != 1 else chunks[0]
+        view = memoryview(octets)
+        while view:
+            try:
+                view = view[sock.send(view) :]
+                continue
+            except BlockingIOError:
+                pass
+            with loop.within(timeout):
+                await (_either(loop, sock) if listen else loop.wait_writable(sock))
+            if listen and (received := self._read()) is not None:
+                return Sent(received, [bytes(view)])
+        await loop.cancel_shielded_checkpoint()
+        if listen and len(octets) >= LARGE:
+            with suppress(OSError):  # of the reading: it comes back with the next one
+                return Sent(self._read() or None, [])
+        return Sent(None, [])
+
+    async def receive(self, timeout: float | None) -> bytes:
+        """Wait for octets; b"" at the end."""
+        loop = self._loop
+        await loop.checkpoint_if_cancelled()
+        octets = self._read()
+        if octets is not None:
+            await loop.cancel_shielded_checkpoint()
+            return octets
+        with loop.within(timeout):
+            while octets is None:
+                await loop.wait_readable(self._open())
+                octets = self._read()
+        assert octets is not None
+        return octets
+
+    async def poll(self) -> bytes | None:
+        """What has arrived."""
+        await self._loop.checkpoint_if_cancelled()
+        return self._read()
+
+    def _read(self) -> bytes | None:
+        try:
+            return self._open().recv(READ_SIZE)
+        except BlockingIOError:
+            return None
+
+    async def close(self) -> None:
+        """Close; no goodbye is waited for."""
+        self.abort()
+        await self._loop.checkpoint()
+
+    def abort(self) -> None:
+        """Close at once; who waits for the socket is told."""
+        if self.sock is None or self.sock.fileno() < 0:
+            return
+        with suppress(RuntimeError):  # of a loop that has gone, with all who waited in it
+            self._loop.notify_closing(self.sock)
+        self.sock.close()
+
+
+# -- waiting and connecting --------------------------------------------------------------------------------------------
+
+
+async def _either(loop: Loop, sock: socket.socket) -> None:
+    """Wait until a socket can be read or written; what is wrong with it is found out by trying."""
+
+    async def wait(ready: Callable[[Any], Awaitable[None]]) -> None:
+        with suppress(OSError, *loop.broken):
+            await ready(sock)
+        group.cancel_scope.cancel()
+
+    async with loop.task_group() as group:
+        group.start_soon(wait, loop.wait_readable)
+        group.start_soon(wait, loop.wait_writable)
+
+
+async def _attempt(loop: Loop, info: Any, source: tuple[str, int] | None) -> socket.socket:
+    """A socket that is connected to one address; `OSError` if it cannot be."""
+    family, kind, proto, _, address = info
+    sock = socket.socket(family, kind, proto)
+    try:
+        sock.setblocking(False)
+        if source is not None:
+            sock.bind(source)
+        while True:
+            try:
+                sock.connect(address)
+            except BlockingIOError as error:
+                if error.errno != errno.EINPROGRESS:
+                    await loop.sleep(FULL_QUEUE_DELAY)
+                    continue
+                await loop.wait_writable(sock)
+                failed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                if failed:
+                    raise OSError(failed, os.strerror(failed)) from None
+            return sock
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _in_turns(found: list[Any]) -> list[Any]:
+    """Addresses as the resolver orders them, but those of the two families in turns (RFC 8305 4)."""
+    first = [info for info in found if info[0] == found[0][0]]
+    others = [info for info in found if info[0] != found[0][0]]
+    ordered = []
+    while first or others:
+        ordered += [first.pop(0)] if first else []
+        ordered += [others.pop(0)] if others else []
+    return ordered
+
+
+async def _first_that_answers(loop: Loop, host: str, port: int, source: tuple[str, int] | None) -> socket.socket:
+    """A connection to whichever address of the host answers first; each gets a head start before the next."""
+    infos = _in_turns(await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    connected: list[socket.socket] = []
+    failures: list[OSError] = []
+
+    async def attempt(info: Any, failed: Any) -> None:
+        try:
+            connected.append(await _attempt(loop, info, source))
+        except OSError as error:
+            failures.append(error)
+            failed.set()
+        else:
+            group.cancel_scope.cancel()
+
+    try:
+        async with loop.task_group() as group:
+            for info in infos:
+                failed = loop.event()
+                group.start_soon(attempt, info, failed)
+                with loop.move_on_after(HAPPY_EYEBALLS_DELAY):
+                    await failed.wait()
+        if connected:
+            return connected.pop(0)
+    finally:
+        for sock in connected:  # two at the same time, or a cancellation that came with the answer
+            sock.close()
+    raise failures[-1] if failures else OSError(f"{host!r} has no address")
