@@ -108,8 +108,8 @@ class Client(MailConversations):
         self.allow_cleartext_auth = allow_cleartext_auth
         self.pipelining = pipelining
         self.transcript = transcript
-        self.local_hostname = local_hostname if local_hostname is not None else own_name(None)
-        self._name_given = local_hostname is not None
+        self._name_made = own_name(None)
+        self.local_hostname = local_hostname if local_hostname is not None else self._name_made
 
     # -- debug output -------------------------------------------------------------------------------------------------
 
@@ -154,8 +154,8 @@ class Client(MailConversations):
         if self.transcript is not None:
             self.transcript(connected_said(peer_name(sock)))
         self._forget()
-        if not self._name_given:
-            self.local_hostname = own_name(sock)
+        if self.local_hostname is self._name_made:  # and nobody has set another one meanwhile
+            self.local_hostname = self._name_made = own_name(sock)
 
     def _connect_error(self, answer: Answer) -> SMTPConnectError:
         """For a greeting that refuses, where nobody is there to be given it."""

@@ -23,7 +23,7 @@ def refusal_error(outcome: Outcome) -> SMTPException | None:
     if outcome.mail is not None and not outcome.mail.accepted:
         reply = outcome.mail
         error = SMTPSenderRefused(*SMTPReply(reply), outcome.sender)
-    elif not outcome.accepted or (outcome.data is None and outcome.final is None):
+    elif not outcome.accepted or (outcome.data is None and outcome.final is None) or _refused_one_by_one(outcome):
         # No message was asked for: a 421 to a later recipient leaves the ones before it without one, too.
         reply = refused[-1][1] if refused else None
         error = SMTPRecipientsRefused({recipient.address: SMTPReply(refusal) for recipient, refusal in refused})
@@ -35,3 +35,13 @@ def refusal_error(outcome: Outcome) -> SMTPException | None:
     error.reply = reply
     error.outcome = outcome
     return error
+
+
+def _refused_one_by_one(outcome: Outcome) -> bool:
+    """True if all that were accepted were refused at the end (LMTP), and there was more than one of them.
+
+    With SMTPDataError, which `smtplib` raises for the first answer, all of them would be treated as one was: given up
+    although another is only full, or tried for days although another is gone.
+    """
+    finals = [recipient.final for recipient in outcome.recipients if recipient.final is not None]
+    return len(finals) > 1 and not outcome.delivered

@@ -67,16 +67,37 @@ def test_some_refused_at_the_end(backend: Backend, start: list[Step], method: st
 
 @pytest.mark.parametrize("method", [None, "rcpt"])
 def test_all_refused_at_the_end(backend: Backend, method: str | None) -> None:
-    """Refused for every recipient: an exception, whose `recipients` or code says why; the session goes on."""
+    """Refused for every recipient: SMTPRecipientsRefused has the reply for each; the session goes on."""
     message = finals(b"550 5.2.1 disabled", b"452 4.2.2 full")
     with (
-        ScriptedServer([*LHLO, *MAIL, *RCPT * 2, *DATA, *message, *RSET, *NOOP, *QUIT]) as server,
+        ScriptedServer([*LHLO, *MAIL, *RCPT, *REFUSED, *RCPT, *DATA, *message, *RSET, *NOOP, *QUIT]) as server,
         backend.connect(server, "LMTP") as client,
     ):
         if method is not None:
             backend.watch(client, method)
-        with pytest.raises((backend.module.SMTPRecipientsRefused, backend.module.SMTPDataError)):
-            client.sendmail("a@client.test", RECIPIENTS[:2], MESSAGE)
+        with pytest.raises(backend.module.SMTPRecipientsRefused) as raised:
+            client.sendmail("a@client.test", RECIPIENTS, MESSAGE)
+        assert raised.value.recipients == {
+            "b@mx.test": (550, b"5.2.1 disabled"),
+            "c@mx.test": (550, b"5.1.1 nobody"),
+            "d@mx.test": (452, b"4.2.2 full"),
+        }
+        assert str(raised.value.reply) == "452 4.2.2 full"
+        assert client.noop() == (250, b"2.0.0 ok")
+
+
+@pytest.mark.parametrize("method", [None, "rcpt"])
+def test_the_only_one_refused_at_the_end(backend: Backend, method: str | None) -> None:
+    """One answer for one recipient is SMTPDataError, as in `smtplib`."""
+    with (
+        ScriptedServer([*LHLO, *MAIL, *RCPT, *DATA, *finals(b"452 4.2.2 full"), *RSET, *NOOP, *QUIT]) as server,
+        backend.connect(server, "LMTP") as client,
+    ):
+        if method is not None:
+            backend.watch(client, method)
+        with pytest.raises(backend.module.SMTPDataError) as raised:
+            client.sendmail("a@client.test", RECIPIENTS[0], MESSAGE)
+        assert raised.value.args == (452, b"4.2.2 full")
         assert client.noop() == (250, b"2.0.0 ok")
 
 
