@@ -109,14 +109,15 @@ class MailConversations(LoginConversations):
     ) -> Flow[Outcome]:
         """One message to its recipients, in one go or step by step; what the server refuses is in the outcome."""
         recipients = [to_addrs] if isinstance(to_addrs, str) else [one_address(address) for address in to_addrs]
-        outcome = Outcome(recipients, from_addr)
+        sender = one_address(from_addr)
+        outcome = Outcome(recipients, sender)
         yield from Call(self.ehlo_or_helo_if_needed)
         if not self.does_esmtp:
             mail_options = rcpt_options = ()
         at_once = self._own("mail", "rcpt", "data", "docmd", "putcmd", "getreply", "send", "rset", "_rset")
         # Only the library's own way of sending a message knows BDAT.
         fit = letter(
-            from_addr,
+            sender,
             recipients,
             octets,
             mail_options,

@@ -22,7 +22,13 @@ EXTRA_ARGUMENTS: Final = {
     "allow_cleartext_auth": "the way back to log-ins in the clear",
     "pipelining": "the way back to one command at a time",
     "transcript": "is told all that is said",
+    "reencode": "the way back to messages that are sent as they are given",
+    "token": "log-ins with OAuth",
+    "mechanisms": "which log-ins to try, in which order",
+    "authorization_identity": "whom to act as, where a log-in can say it",
 }
+#: What `smtplib` requires and a backend does not: `login` with a token or a certificate has no password.
+OPTIONAL: Final = {"user", "password"}
 #: Arguments that only some versions of `smtplib` have.
 UNION: Final = {"keyfile", "certfile"}
 #: Methods and attributes that the classes have beyond those of `smtplib`, and the arguments above under their names.
@@ -32,6 +38,8 @@ EXTRA_NAMES: Final = {
     "enhanced": "exceptions: its enhanced status",
     "temporary": "exceptions: whether the same may succeed later",
     "outcome": "exceptions: how far a transaction came",
+    "attempts": "exceptions: every log-in that was tried, with its answer",
+    "oauth_error": "exceptions: what the server said of a token",
     "may_be_delivered": "exceptions: whether trying again could deliver twice",
     **EXTRA_ARGUMENTS,
 }
@@ -115,7 +123,7 @@ def arguments(name: str, theirs: Callable[..., Any], ours: Callable[..., Any]) -
         there = given.get(each.name)
         if there is None:
             yield f"{name} does not take {each.name}"
-        elif there.default != each.default:
+        elif there.default != each.default and not (each.default is Parameter.empty and each.name in OPTIONAL):
             yield f"{name}: {each.name} is {there.default!r} by default, not {each.default!r}"
         if each.kind in _BY_POSITION and (len(positions) <= position or positions[position].name != each.name):
             yield f"{name} does not take {each.name} as number {position}"
