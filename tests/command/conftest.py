@@ -83,32 +83,30 @@ class Caught(io.TextIOBase):
 
 
 class Serving:
-    """``smtp-proto serve`` in a thread; it must end by itself (--count) within the ``with`` block."""
+    """``smtp-proto serve`` in a thread, which must end by itself (--count) within the ``with`` block."""
 
-    def __init__(self, out: Caught, err: Caught, arguments: tuple[object, ...]) -> None:
-        self.out = out
-        self.err = err
+    def __init__(self, *arguments: object) -> None:
+        self.out = Caught()
+        self.err = Caught()
         self.status: int | None = None
-        self._thread = threading.Thread(target=self._main, args=([str(argument) for argument in arguments],))
+        words = ["serve", *map(str, arguments)]
+        self._thread = threading.Thread(target=self._main, args=(words,), daemon=True)
 
-    def _main(self, arguments: list[str]) -> None:
-        self.status = main(["serve", *arguments])
+    def _main(self, words: list[str]) -> None:
+        self.status = main(words)
         self.out.written.put("")
 
     def __enter__(self) -> Self:
+        # Here and not in a fixture: between those and the test pytest puts its own in their place.
+        self._streams = sys.stdout, sys.stderr
+        sys.stdout, sys.stderr = self.out, self.err
         self._thread.start()
         self.line = self.out.next()
-        self.port = int(self.line.split()[-1]) if self.line else 0
+        self.port = int(self.line.split()[-1])
         return self
 
-    def __exit__(self, *exc_info: object) -> None:
-        self._thread.join(20)
-        assert not self._thread.is_alive()
-
-
-@pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Serving]:
-    out, err = Caught(), Caught()
-    monkeypatch.setattr(sys, "stdout", out)
-    monkeypatch.setattr(sys, "stderr", err)
-    return lambda *arguments: Serving(out, err, arguments)
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
+        if error is None:
+            self._thread.join(10)
+        sys.stdout, sys.stderr = self._streams
+        assert error is not None or not self._thread.is_alive()

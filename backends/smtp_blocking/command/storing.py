@@ -43,7 +43,8 @@ def into_maildir(path: Path, terminal: Terminal) -> Store:
     maildir = mailbox.Maildir(path, create=False)
 
     def store(message: ReceivedMessage) -> None:
-        name = maildir.add(_with_envelope(message))
+        # A file of this system's, and a store that other programs read: lines end as they do here.
+        name = maildir.add(_with_envelope(message).replace(b"\r\n", os.linesep.encode()))
         terminal.say(f"{_summary(message)} in {path / 'new' / name}")
 
     return store
