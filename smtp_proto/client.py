@@ -59,6 +59,8 @@ class ClientConnection:
         self._final: deque[Command] | None = None  # LMTP: recipients whose final reply is due
         self._encoder: DataEncoder | None = None  # while the lines of the message are under way
         self._chunk_left = 0  # octets of a BDAT still to be given
+        #: How many MAIL commands were sent: what MAILMAX counts (RFC 9422).
+        self.transactions = 0
         self._utf8 = False  # the transaction under way (as sent) may use UTF-8 in its commands
         self._eof = False
         self._error: RemoteProtocolError | None = None
@@ -165,6 +167,7 @@ class ClientConnection:
         else:
             self._out.append(command.line)
             if name == "MAIL":
+                self.transactions += 1
                 self._utf8 = not isinstance(command, Mail) or command.parameter("SMTPUTF8") is not None
             elif isinstance(command, Bdat):
                 self._chunk_left = command.size

@@ -285,8 +285,8 @@ class ServerSession:
         """The refusal of a parameter that this server does not know, or that is beyond what it has offered."""
         offer = self.extensions
         for parameter in command.parameters:
-            needed = parameter.needs() if isinstance(parameter, Parameter) else [(keyword_of(parameter), "")]
-            if not all(extension in offer for extension, _ in needed):
+            # One that has no class (see `smtp_proto.parameter`) is known to nobody here.
+            if not isinstance(parameter, Parameter) or any(name not in offer for name, _ in parameter.needs()):
                 # RFC 5321 4.1.1.11: 555 for a parameter that is not recognised, without EHLO all of them.
                 return Reply(555, f"5.5.4 {keyword_of(parameter)} is not recognised")
         problem = lacking(command.parameters, offer, encrypted=self.tls)
@@ -321,7 +321,8 @@ class ServerSession:
         if len(self._recipients) >= min(self.settings.max_recipients, limits.get("RCPTMAX", MANY)):
             # RFC 5321 4.5.3.1.10: 452, and the client sends the rest in another transaction.
             return Reply(452, "4.5.3 Too many recipients")
-        if len(self._domains | {domain_of(command.path)}) > limits.get("RCPTDOMAINMAX", MANY):
+        new = domain_of(command.path) not in self._domains
+        if new and len(self._domains) >= limits.get("RCPTDOMAINMAX", MANY):
             return Reply(452, "4.5.3 Too many domains")
         refusal: Reply | None = yield from self._ask(self.handler.rcpt, command)
         return refusal or Reply(250, "2.1.5 Recipient OK")

@@ -60,10 +60,7 @@ def deliver(
     if binary and not chunking:
         raise LocalProtocolError("BINARYMIME needs CHUNKING (RFC 3030 3)")
     body = _checked(message, binary)
-    if mail.parameter("SMTPUTF8") is None:
-        for command in (mail, *recipients):
-            if not command.line.isascii():
-                raise LocalProtocolError(f"{command.path!r} is not ASCII and needs SMTPUTF8 (RFC 6531 3.4)")
+    check_addresses(mail, recipients)
     if outcome is None:
         outcome = Outcome([command.path for command in recipients], mail.path)
     transaction = _Transaction(session, outcome, pipelining, binary)
@@ -83,6 +80,14 @@ def deliver(
             session.connection.abort()
         raise
     return outcome
+
+
+def check_addresses(mail: Mail, recipients: Iterable[Rcpt]) -> None:
+    """`LocalProtocolError` for an envelope that needs SMTPUTF8 and does not say so."""
+    if mail.parameter("SMTPUTF8") is None:
+        for command in (mail, *recipients):
+            if not command.line.isascii():
+                raise LocalProtocolError(f"{command.path!r} is not ASCII and needs SMTPUTF8 (RFC 6531 3.4)")
 
 
 def _checked(message: object, binary: bool) -> bytes | Iterator[bytes]:

@@ -49,6 +49,7 @@ FLOORS = [
     {"engine"},
     {"session"},
     {"transaction"},
+    {"limits"},
     {"handler"},
     {"server_session"},
     {"reencoding"},

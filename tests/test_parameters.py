@@ -242,14 +242,14 @@ def test_parameters_beside_each_other() -> None:
 def test_a_parameter_of_ones_own() -> None:
     """A subclass teaches both ends a parameter that this library does not know."""
 
-    class XVerp(Parameter):
+    class XOwn(Parameter):
         __slots__ = ()
-        keyword, extension, rfc, command = "XVERP", "XVERP", "a README of Postfix", "MAIL"
+        keyword, extension, rfc, command = "XOWN", "XOWN", "a document", "MAIL"
         fields: ClassVar[tuple[str, ...]] = ()
 
-    assert isinstance(typed_parameter("MAIL", "xverp"), XVerp)
-    assert typed_parameter("RCPT", "xverp") == "xverp"
-    assert lacking([XVerp()], Extensions({"XVERP": ""}), encrypted=False) is None
+    assert isinstance(typed_parameter("MAIL", "xown"), XOwn)
+    assert typed_parameter("RCPT", "xown") == "xown"
+    assert lacking([XOwn()], Extensions({"XOWN": ""}), encrypted=False) is None
 
 
 # -- what a server offers ---------------------------------------------------------------------------------------------

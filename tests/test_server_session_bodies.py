@@ -35,7 +35,7 @@ TOO_BIG = Reply(552, "5.3.4 The message is larger than 100 octets")
         (b" BODY=9BIT", 501),
         (b" BODY", 501),
         (b" SMTPUTF8", 250),
-        (b" AUTH=<>", 250),
+        (b" AUTH=<>", 555),
         (b" SIZE=5 BODY=8BITMIME SMTPUTF8", 250),
         (b" RET=HDRS", 555),
         (b" SIZE=5 XYZZY", 555),

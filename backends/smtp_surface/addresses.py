@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from email.utils import parseaddr
+from typing import Self
 
 CRLF = "\r\n"
 bCRLF = b"\r\n"  # noqa: N816  # the name is `smtplib`'s
@@ -14,6 +15,28 @@ bCRLF = b"\r\n"  # noqa: N816  # the name is `smtplib`'s
 _BARE = re.compile(r"[\w!#$%&'*+/=?^`{|}~-]+(?:\.[\w!#$%&'*+/=?^`{|}~-]+)*@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*", re.ASCII)
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
+
+
+class Recipient(str):
+    """An address with options of its own: ``Recipient("b@example.org", [Notify("NEVER")])``.
+
+    It is the address, a `str`, and can stand wherever one can: in lists of recipients, and as a key of what `sendmail`
+    returns.  Its options are ESMTP parameters of RCPT, and come before those for all recipients.
+    """
+
+    __slots__ = ("options",)
+    options: tuple[str, ...]
+
+    def __new__(cls, address: str, options: Iterable[str] = ()) -> Self:
+        self = super().__new__(cls, address)
+        self.options = (options,) if isinstance(options, str) else tuple(options)
+        return self
+
+    def __repr__(self) -> str:
+        return f"Recipient({str(self)!r}, {list(self.options)!r})"
+
+    def __reduce__(self) -> tuple[type[Recipient], tuple[str, tuple[str, ...]]]:
+        return type(self), (str(self), self.options)
 
 
 def quoteaddr(addrstring: str) -> str:

@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from smtp_proto.commands import Mail, Rcpt
 from smtp_proto.grammar import clean_text
+from smtp_proto.parameter import Parameter, keyword_of
 
 from .addresses import _fix_eols, bCRLF, one_address, path_of, quoteaddr
 
 
 def split_options(options: Iterable[str]) -> tuple[str, ...]:
-    """Options as parameters; one string may hold several, for `smtplib` only joins them."""
-    return tuple(word for option in options for word in option.split(" ") if word)
+    """Options as parameters; one string may hold several, for `smtplib` only joins them.  Typed ones stay typed."""
+    return tuple(
+        word
+        for option in options
+        for word in ([option] if isinstance(option, Parameter) else option.split(" "))
+        if word
+    )
 
 
-def path_argument(command: type[Mail | Rcpt], address: str, parameters: str, keyword: str) -> str:
+def options_for(address: str, options: Sequence[str]) -> tuple[str, ...]:
+    """The options of one recipient: those for all, and its own (see `Recipient`), which go before one of the same
+    keyword."""
+    own = getattr(address, "options", ())
+    if not own:
+        return tuple(options)
+    keywords = {keyword_of(option) for option in own}
+    return (*(option for option in options if keyword_of(option) not in keywords), *own)
+
+
+def path_argument(command: type[Mail | Rcpt], address: str, options: Sequence[str], keyword: str) -> str:
     """What follows the verb.  `ValueError` for an address or options that must not be sent, in `smtplib`'s wording
     where it has one."""
     address = clean("reverse-path" if command is Mail else "forward-path", address)
-    argument = f"{keyword}:{quoteaddr(address)}{parameters}"
+    argument = " ".join([f"{keyword}:{quoteaddr(address)}", *options])
     if "\r" not in argument and "\n" not in argument:  # those are for `putcmd` to name
-        command(path_of(address), split_options([parameters]))
+        command(path_of(address), split_options(options))
     return argument
 
 

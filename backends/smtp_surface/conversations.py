@@ -25,8 +25,10 @@ from smtp_proto.channel_binding import TLSFacts
 from smtp_proto.commands import Command, Mail, Raw, Rcpt
 from smtp_proto.effects import Call, Flow
 from smtp_proto.errors import ConnectionLost, InvalidArgument, LimitExceeded, LocalProtocolError, RemoteProtocolError
+from smtp_proto.extensions import Extensions
 from smtp_proto.grammar import clean_text
 from smtp_proto.outcome import Outcome, Phase
+from smtp_proto.parameter import Parameter, lacking
 from smtp_proto.parsing import written_command
 from smtp_proto.replies import Reply
 from smtp_proto.session import ClientSession
@@ -34,7 +36,7 @@ from smtp_proto.states import Stage, State
 from smtp_proto.transcript import Observer, Said, body_said, command_said
 
 from .addresses import CRLF, _addr_only, bCRLF
-from .arguments import clean, path_argument
+from .arguments import clean, options_for, path_argument
 from .exceptions import (
     SMTPException,
     SMTPHeloError,
@@ -73,6 +75,9 @@ class Conversations:
     allow_cleartext_auth: bool = False
     #: Told everything that is said, secrets masked (`smtp_proto.transcript`).
     transcript: Observer | None = None
+    #: Called for a new connection (with `connect`, and `login` where needed) when the server takes no more messages on
+    #: this one (LIMITS MAILMAX, RFC 9422); without it that is an error.
+    reconnect: Callable[[], Any] | None = None
 
     _host: str = ""  # where to connect to, as it was asked for
     _port: int = 0
@@ -120,6 +125,7 @@ class Conversations:
         helo: Callable[..., Any]
         mail: Callable[..., Any]
         putcmd: Callable[..., Any]
+        quit: Callable[[], Any]
         rcpt: Callable[..., Any]
         rset: Callable[[], Any]
         _rset: Callable[[], Any]
@@ -343,24 +349,35 @@ class Conversations:
             yield from Call(self.rset)
 
     def _mail(self, sender: str, options: Sequence[str] = ()) -> Flow[Answer]:
-        parameters = ""
-        if options and self.does_esmtp:
-            if any(option.lower() == "smtputf8" for option in options):
-                if not self.has_extn("smtputf8"):
-                    raise self._lacking("SMTPUTF8 not supported by server")
-                self.command_encoding = "utf-8"
-            parameters = " " + " ".join(options)
-        return (yield from self._docmd("mail", path_argument(Mail, sender, parameters, "from")))
+        options = self._usable(options)
+        if any(option.lower() == "smtputf8" for option in options):
+            if not self.has_extn("smtputf8"):
+                raise self._lacking("SMTPUTF8 not supported by server")
+            self.command_encoding = "utf-8"
+        return (yield from self._docmd("mail", path_argument(Mail, sender, options, "from")))
 
     def _rcpt(self, recip: str, options: Sequence[str] = ()) -> Flow[Answer]:
-        parameters = " " + " ".join(options) if options and self.does_esmtp else ""
-        return (yield from self._docmd("rcpt", path_argument(Rcpt, recip, parameters, "to")))
+        options = self._usable(options_for(recip, options))
+        return (yield from self._docmd("rcpt", path_argument(Rcpt, recip, options, "to")))
+
+    def _usable(self, options: Sequence[str]) -> tuple[str, ...]:
+        """The options to send: without ESMTP none, as in `smtplib`; typed ones must have been offered."""
+        if any(isinstance(option, Parameter) for option in options):
+            problem = lacking(options, self._offer, encrypted=self._tls_facts() is not None)
+            if problem is not None:
+                raise self._lacking(problem)
+        return tuple(options) if self.does_esmtp else ()
 
     def _verify(self, address: str) -> Flow[Answer]:
         return (yield from self._docmd("vrfy", _addr_only(clean("address", address))))
 
     def _expn(self, address: str) -> Flow[Answer]:
         return (yield from self._docmd("expn", _addr_only(clean("address", address))))
+
+    @property
+    def _offer(self) -> Extensions:
+        """What the last EHLO listed, typed; from the dictionary, for people change that."""
+        return Extensions(self.esmtp_features if self.does_esmtp else {})
 
     def has_extn(self, opt: str) -> bool:
         """True if the last EHLO listed the extension; letter case does not matter."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import smtplib
 from collections.abc import Sequence
 from email.message import Message
+from itertools import chain
 from typing import Any
 
 from smtp_proto.body import DataEncoder
@@ -16,13 +17,16 @@ from smtp_proto.commands import Mail, Rcpt
 from smtp_proto.effects import Call, Flow
 from smtp_proto.errors import ConnectionLost, InvalidArgument
 from smtp_proto.internationalization import Headers, Way
+from smtp_proto.limits import deliver_within
 from smtp_proto.outcome import Outcome, Phase
+from smtp_proto.parameters import Size
 from smtp_proto.replies import Reply
+from smtp_proto.session import ClientSession
 from smtp_proto.states import State
-from smtp_proto.transaction import MessageWriter, deliver
+from smtp_proto.transaction import MessageWriter
 
 from .addresses import one_address, path_of
-from .arguments import message_octets, size_on_the_wire, split_options
+from .arguments import message_octets, options_for, size_on_the_wire, split_options
 from .conversations import Answer, Refused
 from .exceptions import SMTPDataError
 from .letters import Letter, addresses_way, letter
@@ -112,8 +116,9 @@ class MailConversations(LoginConversations):
         sender = one_address(from_addr)
         outcome = Outcome(recipients, sender)
         yield from Call(self.ehlo_or_helo_if_needed)
-        if not self.does_esmtp:
-            mail_options = rcpt_options = ()
+        mail_options = self._usable(mail_options)
+        rcpt_options = tuple(rcpt_options or ())
+        parameters = [self._usable(options_for(recipient, rcpt_options)) for recipient in recipients]
         at_once = self._own("mail", "rcpt", "data", "docmd", "putcmd", "getreply", "send", "rset", "_rset")
         # Only the library's own way of sending a message knows BDAT.
         fit = letter(
@@ -127,12 +132,20 @@ class MailConversations(LoginConversations):
         )
         if self.does_esmtp and self.has_extn("size"):
             size = len(fit.octets) if fit.binary else size_on_the_wire(fit.octets)
-            fit.options.insert(0, f"size={size}")
+            most = self._offer.size
+            if most is not None and size > most:
+                self._live()  # what the server has said is remembered longer than there is a connection
+                # RFC 1870 4 (1): better not sent at all than refused at its end.
+                problem = f"5.3.4 The message has {size} octets, and the server takes {most} (RFC 1870)"
+                outcome.mail = Reply(552, problem)
+                return outcome
+            if not any(isinstance(option, Size) for option in fit.options):
+                fit.options.insert(0, f"size={size}")
         if at_once:
-            yield from self._in_one_go(outcome, fit, tuple(rcpt_options or ()))
+            yield from self._in_one_go(outcome, fit, parameters)
         else:
             try:
-                yield from self._step_by_step(outcome, fit, tuple(rcpt_options or ()))
+                yield from self._step_by_step(outcome, fit, parameters)
             except smtplib.SMTPServerDisconnected as error:
                 lost = getattr(error, "outcome", None)  # of the one step that it came from
                 if lost is not None:
@@ -142,7 +155,7 @@ class MailConversations(LoginConversations):
         self._delivered = self._delivered or outcome.delivered
         return outcome
 
-    def _in_one_go(self, outcome: Outcome, fit: Letter, rcpt_options: Sequence[str]) -> Flow[None]:
+    def _in_one_go(self, outcome: Outcome, fit: Letter, parameters: Sequence[Sequence[str]]) -> Flow[None]:
         """The short way: one transaction of the core."""
         self.command_encoding = "ascii"
         if any(option.lower() == "smtputf8" for option in fit.options):
@@ -152,32 +165,47 @@ class MailConversations(LoginConversations):
         if fit.binary and not (self.has_extn("binarymime") and self.has_extn("chunking")):
             raise self._lacking("BINARYMIME or CHUNKING not supported by server")
         sender, *paths = [path_of(address) for address in (fit.sender, *fit.recipients)]
-        for text in (sender, *paths, *fit.options, *rcpt_options):
+        for text in (sender, *paths, *fit.options, *chain.from_iterable(parameters)):
             text.encode(self.command_encoding)  # UnicodeEncodeError before anything is sent
         self._nothing_due()
         session = self._live()
         mail = Mail(sender, split_options(fit.options))
-        parameters = split_options(rcpt_options)
-        recipients = [Rcpt(path, parameters) for path in paths]
+        recipients = [Rcpt(path, split_options(given)) for path, given in zip(paths, parameters, strict=True)]
         pipelining = self.pipelining and self.has_extn("pipelining")
         with self._translated():
-            yield from deliver(
-                session, mail, recipients, fit.octets, pipelining=pipelining, chunking=fit.binary, outcome=outcome
+            yield from deliver_within(
+                session,
+                mail,
+                recipients,
+                fit.octets,
+                limits=self._offer.limits,
+                pipelining=pipelining,
+                chunking=fit.binary,
+                outcome=outcome,
+                renew=self._renew if self.reconnect is not None else None,
             )
         if not outcome.delivered:
             self.command_encoding = "ascii"  # the transaction is over, by the RSET behind its refusal
-        if session.connection.closed:
+        if self._session is not None and self._session.connection.closed:
             yield from Call(self.close)
 
-    def _step_by_step(self, outcome: Outcome, fit: Letter, rcpt_options: Sequence[str]) -> Flow[None]:
+    def _renew(self) -> Flow[ClientSession]:
+        """Another connection, made by the application."""
+        assert self.reconnect is not None
+        yield from Call(self.quit)
+        yield from Call(self.reconnect)
+        yield from Call(self.ehlo_or_helo_if_needed)
+        return self._live()
+
+    def _step_by_step(self, outcome: Outcome, fit: Letter, parameters: Sequence[Sequence[str]]) -> Flow[None]:
         """The long way: every step a method that somebody has made their own, and what they return is what counts."""
         answer: Answer = yield from Call(self.mail, fit.sender, fit.options)
         outcome.mail = typed_reply(answer)
         if not outcome.mail.accepted:
             yield from self._after_refusal(outcome.mail)
             return
-        for recipient, address in zip(outcome.recipients, fit.recipients, strict=True):
-            answer = yield from Call(self.rcpt, address, rcpt_options)
+        for recipient, address, options in zip(outcome.recipients, fit.recipients, parameters, strict=True):
+            answer = yield from Call(self.rcpt, address, options)
             recipient.reply = typed_reply(answer)
             outcome.phase = Phase.RCPT
             if recipient.reply.code == 421:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .addresses import CRLF, bCRLF, quoteaddr, quotedata
+from .addresses import CRLF, Recipient, bCRLF, quoteaddr, quotedata
 from .client import LMTP_PORT, SMTP_PORT, SMTP_SSL_PORT
 from .exceptions import (
     SMTPAuthenticationError,
@@ -23,6 +23,7 @@ __all__ = [
     "LMTP_PORT",
     "SMTP_PORT",
     "SMTP_SSL_PORT",
+    "Recipient",
     "SMTPAuthenticationError",
     "SMTPConnectError",
     "SMTPDataError",

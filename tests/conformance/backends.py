@@ -95,6 +95,10 @@ class Backend:
         """Copies of a client that is not connected, each made in another way."""
         return [copy.deepcopy(client), pickle.loads(pickle.dumps(client))]  # noqa: S301  # our own
 
+    def bare(self, client: Client) -> Any:
+        """The client itself, whose methods may be coroutines: for callbacks, which the backend calls, or awaits."""
+        return client
+
     def start(self) -> None:
         """Make what is needed to run tests, unless it is there."""
 
@@ -176,6 +180,9 @@ class AsyncBackend(Backend):
 
     def copies(self, client: Client) -> list[Client]:
         return [cast("Client", _Seen(self, made)) for made in super().copies(_behind(client))]
+
+    def bare(self, client: Client) -> Any:
+        return _behind(client)
 
     def timeout_of(self, client: Client) -> float | None:
         timeouts = set(_behind(client)._driver.timeouts.values())

@@ -146,6 +146,12 @@ DIFFERENCES: Final[tuple[Difference, ...]] = (
     ),
     # What callers do.
     Difference(
+        "larger than SIZE",
+        "a message larger than the server's SIZE",
+        "RFC 1870 4: what the server has said that it will refuse is not sent.",
+        when.larger_than_size,
+    ),
+    Difference(
         "login stops",
         "`login` after a 535, 454 or 421",
         "Another mechanism does not make a password right, and too many tries lock people out.",

@@ -310,6 +310,12 @@ def size_of_nothing(case: Case) -> bool:
     )
 
 
+def larger_than_size(case: Case) -> bool:
+    result = case.our.result
+    in_ours = isinstance(result, Raised) and result.attributes.get("smtp_code") == 552 and "RFC 1870" in result.text
+    return in_ours and case.our.call.name in DELIVERIES and case.our.connected
+
+
 def encoding_after_refusal(case: Case) -> bool:
     encodings = case.their.attributes["command_encoding"], case.our.attributes["command_encoding"]
     return case.our.call.name in DELIVERIES and encodings == ("ascii", "utf-8") and case.raised("SMTPException")

@@ -34,6 +34,7 @@ UNION: Final = {"keyfile", "certfile"}
 #: Methods and attributes that the classes have beyond those of `smtplib`, and the arguments above under their names.
 EXTRA_NAMES: Final = {
     "deliver": "what became of a message as one value, refusals included",
+    "reconnect": "the way to another connection where the server takes so many messages only (RFC 9422)",
     "reply": "exceptions: the whole reply behind it, typed",
     "enhanced": "exceptions: its enhanced status",
     "temporary": "exceptions: whether the same may succeed later",
