@@ -1,6 +1,6 @@
 """SASL mechanisms as a server verifies them: exchanges (see `smtp_proto.sasl_exchange`), and the table of them.
 
-What is compared is compared in constant time, and an unknown user costs what a known one does.
+What is compared is compared in constant time, and an unknown user costs what one with a password does.
 """
 
 from __future__ import annotations

@@ -5,8 +5,9 @@ each has one, and its name is its own among all pages.  `Example.run` executes i
 it prints: the comments behind its calls of `print`, one for each line of output (`Example.said`).
 
 In the `world` every host below example.org, example.net and example.com is one server of ours, whatever the port: TLS
-from the start on 465, LMTP on 24 and 2003, STARTTLS elsewhere; its certificates are trusted, and the users are `USERS`.
-So an example can name hosts as a reader would, and needs no test of its own unless more is to be shown of it.
+from the start on 465, LMTP on 24 and 2003, STARTTLS elsewhere; its certificates are trusted, and the users are `USERS`,
+with `TOKENS`.  So an example can name hosts as a reader would, and needs no test of its own unless more is to be shown
+of it.
 
 One that changes the process that it runs in says so: ``<!-- example: name, in a process of its own -->``.  There it is
 run by ``python -m tests.documents NAME``, in a world of its own too, whose messages are printed to standard error.
@@ -36,6 +37,8 @@ ROOT = Path(__file__).parent.parent
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 #: Names and passwords that log-ins of examples may use.
 USERS = {"ada@example.org": "password"}
+#: Bearer tokens, and whose they are.
+TOKENS = {"ya29.fresh": "ada@example.org"}
 
 # A fenced block, with the marker in the comment before it where it has one.
 _BLOCK = re.compile(r"(?:<!-- (\w+): ([\w, -]+) -->\n)?^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -111,6 +114,7 @@ class World:
             server = smtp_blocking.Server(
                 tls_context=context,
                 users=USERS,
+                tokens=TOKENS,
                 implicit_tls=kind == "implicit",
                 lmtp=kind == "lmtp",
                 settings=Settings(hostname="mail.example.org"),
