@@ -1,5 +1,7 @@
 """Dovecot: LMTP over TCP and a Unix socket into Maildirs, and the log-ins of Postfix (Dovecot SASL).
 
+Bearer tokens are checked at an endpoint for introspection that the tests run.
+
 The user ``full`` has a quota of almost nothing: it is taken as a recipient, and refused after the message, in an answer
 of its own (RFC 2033 4.2).  Names that are not in the list are refused at RCPT.
 """
@@ -12,7 +14,8 @@ from pathlib import Path
 
 from tests.needs import needs
 
-from .mailboxes import PASSWORDS, USERS, MailServer
+from .introspection import introspection
+from .mailboxes import PASSWORDS, TOKENS, USERS, MailServer
 from .processes import HOST, OWNER, Prepared, directory, free_ports, needs_server, owned, running
 
 PACKAGES = "apt-get install dovecot-core dovecot-lmtpd"
@@ -34,7 +37,7 @@ mail_uid = {owner}
 mail_gid = nogroup
 mail_location = maildir:{base}/mail/%{{userdb:box}}
 mail_home = {base}/home/%{{userdb:box}}
-auth_mechanisms = plain login cram-md5
+auth_mechanisms = plain login cram-md5 scram-sha-1 scram-sha-256 oauthbearer xoauth2
 # Postfix says what may be used without TLS.
 disable_plaintext_auth = no
 auth_username_format = %n
@@ -46,6 +49,11 @@ service anvil {{
   unix_listener anvil-auth-penalty {{
     mode = 0
   }}
+}}
+passdb {{
+  driver = oauth2
+  mechanisms = oauthbearer xoauth2
+  args = {base}/oauth2
 }}
 passdb {{
   driver = passwd-file
@@ -76,13 +84,21 @@ service auth {{
 }}
 """
 
+_OAUTH2 = """\
+introspection_mode = post
+introspection_url = {url}
+username_attribute = username
+active_attribute = active
+active_value = true
+"""
+
 
 @contextmanager
 def dovecot() -> Iterator[MailServer]:
     """Dovecot, for the time of the block; `path` is its Unix socket for LMTP, "auth" beside it that for log-ins."""
     program = needs_server("dovecot", PACKAGES, "dovecot")
     needs(_LMTP.exists(), f"Dovecot's LMTP (Debian: {PACKAGES})")
-    with directory("dovecot") as base:
+    with directory("dovecot") as base, introspection(TOKENS) as url:
         owned(base / "mail")
         owned(base / "home")
         # name:password:uid:gid:(gecos):home:(shell):fields
@@ -91,6 +107,7 @@ def dovecot() -> Iterator[MailServer]:
             quota = " userdb_quota_rule=*:bytes=10" if user == "full" else ""
             lines.append(f"{user}:{PASSWORDS.get(user, '!')}::::::userdb_box={box}{quota}\n")
         (base / "users").write_text("".join(lines), "utf-8")
+        (base / "oauth2").write_text(_OAUTH2.format(url=url), "utf-8")
 
         def prepare() -> Prepared:
             ports = free_ports("lmtp")

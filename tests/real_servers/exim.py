@@ -4,6 +4,8 @@ Exim conflicts with Postfix as a package, so `.ci/run` unpacks it where `CACHE` 
 to; one that is installed is used as well.  It runs as that user from the beginning (``deliver_drop_privilege``), for a
 configuration that is not the system's makes it give up being root anyway.
 
+It knows those who show a certificate by their address in it (AUTH EXTERNAL).
+
 Its own choice of codes: the ACL below says which recipient is refused and how.  It also refuses what comes before it
 was its turn (``smtp_enforce_sync``, the default), so that a client that pipelines where it must not is found out.
 """
@@ -14,6 +16,8 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests import certificates
 
 from .mailboxes import DOMAIN, USERS, MailServer
 from .processes import HOST, Prepared, directory, free_ports, needs_server, owned, running, write_certificate
@@ -49,6 +53,8 @@ dsn_advertise_hosts = *
 tls_advertise_hosts = *
 tls_certificate = {certificate}
 tls_privatekey = {key}
+tls_try_verify_hosts = *
+tls_verify_certificates = {authority}
 message_size_limit = 20M
 acl_smtp_mail = sender
 acl_smtp_rcpt = recipient
@@ -77,6 +83,17 @@ message:
   deny  condition = ${{if eq{{$h_subject:}}{{Refuse me}}}}
         message = 554 5.6.0 That message is not wanted
   accept
+
+begin authenticators
+
+# Only for who has shown a certificate that is good, and only as whom it is for.
+certificate:
+  driver = external
+  public_name = EXTERNAL
+  server_advertise_condition = $tls_in_certificate_verified
+  server_param2 = ${{certextract {{subj_altname,mail,>:}} {{$tls_in_peercert}}}}
+  server_condition = ${{if inlist {{$auth1}} {{$auth2}}}}
+  server_set_id = $auth1
 
 begin routers
 
@@ -113,11 +130,20 @@ def exim() -> Iterator[MailServer]:
         shutil.chown(base, USER)  # it makes its logs and the like here
         (base / "users").write_text("".join(f"{user}: {box}\n" for user, box in USERS.items()), "utf-8")
         certificate, key = write_certificate(base, USER)
+        authority = base / "authority.pem"
+        authority.write_bytes(certificates.authority().cert_pem.bytes())
 
         def prepare() -> Prepared:
             ports = free_ports("plain", "tls")
             text = _CONFIGURATION.format(
-                base=base, host=HOST, ports=ports, program=program, certificate=certificate, key=key, domain=DOMAIN
+                base=base,
+                host=HOST,
+                ports=ports,
+                program=program,
+                certificate=certificate,
+                key=key,
+                authority=authority,
+                domain=DOMAIN,
             )
             configuration = base / "exim.conf"
             configuration.write_text(text, "utf-8")

@@ -20,6 +20,9 @@ USERS: Mapping[str, str] = {**{f"user{n:02}": f"user{n:02}" for n in range(50)},
 
 PASSWORDS = {"user00": "s3cret words", "jürgen": "Paßwort €"}  # what some of them log in with
 
+TOKENS = {"ya29.a0-token_of.user00": "user00", "ya29.another": "user01"}
+"""Bearer tokens, and whose they are."""
+
 _HEADERS = (
     8192  # octets that have the Message-ID among them, of a report too, which has the original's header at its end
 )
