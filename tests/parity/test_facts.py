@@ -10,7 +10,19 @@ import pytest
 
 import smtp_blocking
 from tests.scripted import ScriptedServer
-from tests.scripts import BODY, DATA, DELIVERY, MAIL, MESSAGE, NOOP, PATIENCE, QUIT, RCPT, opening, turn
+from tests.scripts import (
+    BODY,
+    DATA,
+    DELIVERY,
+    MAIL,
+    MESSAGE,
+    NOOP,
+    PATIENCE,
+    QUIT,
+    RCPT,
+    opening,
+    turn,
+)
 
 
 def connect(server: ScriptedServer) -> smtp_blocking.SMTP:
