@@ -33,7 +33,7 @@ def peer_name(sock: Any) -> str:
     """The other end of a connection, for people."""
     with suppress(OSError, AttributeError):
         peer = sock.getpeername()
-        return f"{peer[0]} port {peer[1]}" if isinstance(peer, tuple) else str(peer) or "a Unix socket"
+        return f"{peer[0]} port {peer[1]}" if isinstance(peer, tuple) else os.fsdecode(peer) or "a Unix socket"
     return "what was handed in"
 
 
