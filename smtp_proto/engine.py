@@ -251,9 +251,11 @@ class Engine(Generic[T]):
         return octets if octets or self._eof else None
 
     def _shake_hands(self) -> object:
+        from .tls import facts_of
+
         assert self._pump is not None
         try:
-            return None if self._pump.handshake() else _WAITING
+            return facts_of(self._pump.ssl_object) if self._pump.handshake() else _WAITING
         finally:
             self._collect(self._pump)  # of a failure the alert, which says why
 

@@ -76,17 +76,26 @@ class ServerSession:
     """One client's conversation.  `peer` says who it is; `tls` and `credentials` what was established with it.
 
     `tls_facts` is what is known of the TLS session, the client's certificate for instance; whoever did the handshake
-    before the conversation began sets it.  `InvalidArgument` for a mechanism in the settings that is not known.
+    before the conversation began sets it.  `report` is told what the handler raises, as its `failed` is, for whoever
+    runs the server.  `InvalidArgument` for a mechanism in the settings that is not known.
     """
 
     def __init__(
-        self, connection: ServerConnection, handler: Handler, settings: Settings, peer: object = None, tls: bool = False
+        self,
+        connection: ServerConnection,
+        handler: Handler,
+        settings: Settings,
+        peer: object = None,
+        tls: bool = False,
+        *,
+        report: Callable[[Exception], None] | None = None,
     ) -> None:
         check_mechanisms(settings.mechanisms)
         self.connection = connection
         self.handler = handler
         self.settings = settings
         self.peer = peer
+        self.report = report
         self.tls = tls
         self.tls_facts: TLSFacts | None = None
         self.hello: Command | None = None
@@ -103,6 +112,7 @@ class ServerSession:
         self._verified: Credentials | None = None
         self._errors = 0
         self._auth_failures = 0
+        self._stopping = False
         self._judges: dict[type[Command], Callable[[Any], Flow[Reply]]] = {
             Ehlo: self._on_hello,
             Helo: self._on_hello,
@@ -116,14 +126,29 @@ class ServerSession:
 
     # -- the loop -----------------------------------------------------------------------------------------------------
 
-    def run(self) -> Flow[None]:
+    @property
+    def busy(self) -> bool:
+        """True from an accepted MAIL to the answer to its message."""
+        return self._mail is not None
+
+    def stop(self) -> None:
+        """Say 421 and close (RFC 5321 3.8), as soon as no message is under way.
+
+        Unless it is `busy`, whoever has it waiting should end that `Receive`, with a `TimeoutError` or with b"".
+        """
+        self._stopping = True
+
+    def run(self, *, implicit_tls: bool = False) -> Flow[None]:
         """The whole conversation, until one side closes; the transport is closed at the end.
 
+        With `implicit_tls` it begins with the TLS handshake (RFC 8314 3.3), with the context of the settings.
         A client that says nothing for too long is told 421 (RFC 5321 3.8); one that breaks the framing, or does not
         read what it is told, is hung up on.
         """
         connection = self.connection
         try:
+            if implicit_tls:
+                yield from self._shake_hands()
             refusal = yield from self._ask(self.handler.connect)
             protocol = "LMTP" if connection.lmtp else "ESMTP"
             yield from self._answer(refusal or Reply(220, f"{self.settings.hostname} {protocol}"))
@@ -141,15 +166,20 @@ class ServerSession:
             event = connection.next_event()
             if event is NEED_DATA:
                 yield from self._flush()
-                try:
-                    octets = yield from Receive(Stage.SERVER, again)
-                except TimeoutError:
-                    # Only here: in the middle of a reply or of a handshake there is no place for a line.
-                    connection.close_with(Reply(421, f"4.4.2 {self.settings.hostname} Timeout, closing"))
+                # Only here: in the middle of a reply or of a handshake there is no place for a line.
+                if self._stopping and not self.busy:
+                    connection.close_with(Reply(421, f"4.3.2 {self.settings.hostname} Shutting down"))
                     continue
+                octets: bytes | None = None
+                with suppress(TimeoutError):
+                    octets = yield from Receive(Stage.SERVER, again)
                 again = True
                 if octets:
                     connection.receive_data(octets)
+                elif self._stopping and not self.busy:
+                    pass  # woken by whoever stops it
+                elif octets is None:
+                    connection.close_with(Reply(421, f"4.4.2 {self.settings.hostname} Timeout, closing"))
                 else:
                     connection.receive_eof()
                 continue
@@ -186,6 +216,8 @@ class ServerSession:
 
     def _tell(self, error: Exception) -> Flow[None]:
         """The application is told what it did; what it raises at that is nobody's to hear any more."""
+        if self.report is not None:
+            self.report(error)
         with suppress(Exception):
             yield from Call(self.handler.failed, self, error)
 
@@ -461,6 +493,14 @@ class ServerSession:
     # -- TLS ----------------------------------------------------------------------------------------------------------
 
     def _secure(self) -> Flow[None]:
+        yield from self._shake_hands()
+        self.connection.tls_established()
+        # RFC 3207 4.2: "the server MUST discard any knowledge obtained from the client".
+        self.hello = None
+        self.credentials = None
+        self._forget_transaction()
+
+    def _shake_hands(self) -> Flow[None]:
         context = self.settings.tls_context
         assert context is not None
         try:
@@ -468,9 +508,4 @@ class ServerSession:
         except OSError:
             self.connection.abort()  # in the middle of a handshake there is no saying goodbye
             raise
-        self.connection.tls_established()
-        # RFC 3207 4.2: "the server MUST discard any knowledge obtained from the client".
         self.tls = True
-        self.hello = None
-        self.credentials = None
-        self._forget_transaction()

@@ -127,7 +127,7 @@ def replies_that_nobody_reads(sock: socket.socket) -> None:
 )
 def test_stop_with_connections_open(leave: Callable[[socket.socket], None]) -> None:
     """Stopping cuts the connections that are open, in the middle of whatever they do, and keeps no half message."""
-    with Server(tls_context=server_context()) as server:
+    with Server(tls_context=server_context(), grace=0) as server:
         socks = [dialogue(server) for _ in range(3)]
         for sock in socks:
             leave(sock)

@@ -18,9 +18,10 @@ from smtp_surface.asynchronous import AsyncSMTP
 from smtp_surface.kinds import OverLMTP, OverTLS
 from smtp_surface.names import *  # noqa: F403  # the same in every backend
 
+from .server import Server, serve
 from .transport import StreamTransport
 
-__all__ = ["LMTP", "SMTP", "SMTP_SSL", "default_ssl_context"]
+__all__ = ["LMTP", "SMTP", "SMTP_SSL", "Server", "default_ssl_context", "serve"]
 __all__ += names.__all__
 
 #: Makes the context where none is given; replace it to change what a whole program verifies.

@@ -1,138 +1,89 @@
 """A server in a thread of its own, over the same core: for tests, demonstrations and small jobs.
 
 One thread accepts, and each connection has one; every one of them runs the flow `smtp_proto.server_session` over a
-socket.  Stopping closes the listening socket and every connection that is open, and waits for the threads.
+socket.  Stopping closes the listening socket, tells those who are connected, waits for the messages that are under way,
+and cuts what is left.
 """
 
 from __future__ import annotations
 
 import socket
-import ssl
 import threading
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import Self, Unpack
 
-from smtp_proto.effects import Flow, StartTLS
-from smtp_proto.handler import Decisions, Handler, ReceivedMessage, UserHandler
-from smtp_proto.replies import Reply
-from smtp_proto.sasl_server import check_mechanisms, password_mechanisms
-from smtp_proto.server import ServerConnection
-from smtp_proto.server_session import ServerSession, Settings
-from smtp_proto.states import DEFAULT_TIMEOUTS, Stage
+from smtp_proto.handler import Handler
+from smtp_proto.server_session import ServerSession
 from smtp_surface.driver import BlockingDriver
+from smtp_surface.listening import address_of, close, listen
+from smtp_surface.serving import PAUSE, ServerOptions, Service
 
 from .transport import SocketTransport
 
-
-class _Collector(UserHandler):
-    """Keeps what it is given for the server that it belongs to."""
-
-    def __init__(self, server: Server) -> None:
-        super().__init__(server.users, server.tokens)
-        self.server = server
-
-    def body(self, session: ServerSession, message: ReceivedMessage) -> Decisions:
-        self.server.messages.append(message)
-        return None
-
-    def failed(self, session: ServerSession, error: Exception) -> None:
-        self.server.errors.append(error)
+# Each connection is a thread here.
+MAX_CONNECTIONS = 100
 
 
-class Server:
-    """A server for the time of a ``with`` block, on a free port of `host` unless `port` says another.
-
-    Without a `handler` every message is accepted and kept in `messages`, and log-ins are checked against `users` (name
-    to password) and `tokens` (bearer token to user); with one, its methods check them.  `tls_context` offers STARTTLS,
-    or with `implicit_tls` wraps every connection at once.  Log-ins are offered where there are `users`, `tokens` or
-    `settings.mechanisms`, in the clear only with `cleartext_auth`.  `settings` has the rest: the name, the sizes, the
-    bounds.  `timeouts` are those of `smtp_proto.states.Stage`, in seconds.
-
-    `host` and `port` then say where it listens, `errors` what went wrong in handlers.
-    """
+class Server(Service):
+    __doc__ = Service.__doc__
 
     def __init__(
-        self,
-        handler: Handler | None = None,
-        host: str = "127.0.0.1",
-        port: int = 0,
-        *,
-        users: Mapping[str, str] | None = None,
-        tokens: Mapping[str, str] | None = None,
-        tls_context: ssl.SSLContext | None = None,
-        implicit_tls: bool = False,
-        cleartext_auth: bool = False,
-        lmtp: bool = False,
-        settings: Settings | None = None,
-        timeouts: Mapping[Stage, float | None] = DEFAULT_TIMEOUTS,
-        max_connections: int = 100,
+        self, handler: Handler | None = None, host: str = "127.0.0.1", port: int = 0, **options: Unpack[ServerOptions]
     ) -> None:
-        if implicit_tls and tls_context is None:
-            raise ValueError("implicit_tls needs a tls_context")
-        if handler is not None and (users or tokens):
-            raise ValueError("users are checked where there is no handler; override its auth instead")
-        self.host = host
-        self.port = port
-        self.users = dict(users or {})
-        self.tokens = dict(tokens or {})
-        self.messages: list[ReceivedMessage] = []
-        self.errors: list[Exception] = []
-        self.handler: Handler = handler if handler is not None else _Collector(self)
-        self._context = tls_context
-        self._implicit_tls = implicit_tls
-        self._lmtp = lmtp
-        settings = settings or Settings()
-        if tls_context is not None:
-            settings = settings._replace(tls_context=tls_context)
-        if not settings.mechanisms:
-            verified = ("OAUTHBEARER", "XOAUTH2") if self.tokens else ()
-            settings = settings._replace(mechanisms=(*verified, *(password_mechanisms() if self.users else ())))
-        check_mechanisms(settings.mechanisms)
-        self.settings = settings._replace(cleartext_auth=cleartext_auth or settings.cleartext_auth)
-        self._timeouts = timeouts
-        self._max_connections = max_connections
+        options.setdefault("max_connections", MAX_CONNECTIONS)
+        super().__init__(handler, host, port, **options)
         self._listener: socket.socket | None = None
         self._acceptor: threading.Thread | None = None
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._connections: dict[threading.Thread, SocketTransport] = {}
+        self._connections: dict[threading.Thread, tuple[SocketTransport, ServerSession]] = {}
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Listen; `OSError` if the address is taken."""
-        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-        listener = socket.create_server((self.host, self.port), family=family)
-        self.host, self.port = listener.getsockname()[:2]
+        listener = listen(self.host, self.port)
+        self.host, self.port = address_of(listener)
         self._listener = listener
         self._stopping.clear()
         self._acceptor = threading.Thread(target=self._accept, args=(listener,), name="smtp-server", daemon=True)
         self._acceptor.start()
 
-    def stop(self, grace: float = 0.0) -> None:
-        """Close everything and wait for the threads; connections that are still open after `grace` seconds are cut."""
+    def stop(self, grace: float | None = None) -> None:
+        """Accept nobody any more, tell those who are connected 421, and wait until all are gone.
+
+        Messages under way may be finished for so many seconds (without a number, those that the server was made with);
+        then what is left is cut.
+        """
         listener, self._listener = self._listener, None
         if listener is None:
             return
         with self._lock:
             self._stopping.set()
-            open_now = list(self._connections.items())
+            open_now = dict(self._connections)
         # `accept` must wake up to find that it is to stop: Linux does so at a shutdown, other systems at a connection.
         with suppress(OSError):
             listener.shutdown(socket.SHUT_RDWR)
-        with suppress(OSError):
-            socket.create_connection((self.host, self.port), timeout=1).close()
+        with suppress(OSError), socket.socket(listener.family) as waking:
+            waking.settimeout(1)
+            waking.connect(listener.getsockname())
         assert self._acceptor is not None
         self._acceptor.join()
-        deadline = time.monotonic() + grace
-        for thread, _ in open_now:
+        close(listener)
+        for transport, session in open_now.values():
+            session.stop()
+            # The order matters: a session that begins a message just now is seen to be busy here, or sees itself that
+            # it is to stop when it has answered.
+            if not session.busy:
+                transport.stop_reading()
+        deadline = time.monotonic() + (self.grace if grace is None else grace)
+        for thread in open_now:
             thread.join(max(0.0, deadline - time.monotonic()))
-        for _, transport in open_now:
+        for transport, _ in open_now.values():
             transport.wake()
-        for thread, _ in open_now:
+        for thread in open_now:
             thread.join()
 
     def __enter__(self) -> Self:
@@ -147,50 +98,37 @@ class Server:
     # -- threads ------------------------------------------------------------------------------------------------------
 
     def _accept(self, listener: socket.socket) -> None:
-        with listener:
-            while not self._stopping.is_set():
-                try:
-                    sock, peer = listener.accept()
-                except OSError:
-                    # That client is gone again, or there is no descriptor to be had just now, or this is the end.
-                    self._stopping.wait(0.05)
-                    continue
-                self._admit(SocketTransport(sock), peer)
+        while not self._stopping.is_set():
+            try:
+                sock, peer = listener.accept()
+            except OSError:
+                # That client is gone again, or there is no descriptor to be had just now, or this is the end.
+                self._stopping.wait(PAUSE)
+                continue
+            self._admit(sock, peer)
 
-    def _admit(self, transport: SocketTransport, peer: object) -> None:
+    def _admit(self, sock: socket.socket, peer: object) -> None:
         """A thread for a connection, or a refusal where there are too many."""
-        sock = transport.sock
         with suppress(OSError):
             # Replies are small and wanted at once (what Nagle's algorithm would hold back).
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        thread = threading.Thread(target=self._serve, args=(transport, peer), name=f"smtp-server {peer}", daemon=True)
+        connection = SocketTransport(sock), self.new_session(peer)
+        thread = threading.Thread(target=self._serve, args=connection, name=f"smtp-server {peer}", daemon=True)
         with self._lock:
-            if not self._stopping.is_set() and len(self._connections) < self._max_connections:
+            if not self._stopping.is_set() and len(self._connections) < self.max_connections:
                 # Inside the lock: `stop` joins what it finds here, and only a thread that runs can be joined.
                 with suppress(RuntimeError):  # no more threads to be had
                     thread.start()
-                    self._connections[thread] = transport
+                    self._connections[thread] = connection
                     return
-        with suppress(OSError):
-            sock.setblocking(False)
-            sock.send(Reply(421, f"4.3.2 {self.settings.hostname} Too many connections").encode())
-        transport.close()
+        self.refuse(sock)
 
-    def _serve(self, transport: SocketTransport, peer: object) -> None:
-        driver = BlockingDriver(transport, self._timeouts)
-        session = ServerSession(ServerConnection(lmtp=self._lmtp), self.handler, self.settings, peer)
+    def _serve(self, transport: SocketTransport, session: ServerSession) -> None:
         try:
-            driver.run(self._secured(session))
+            BlockingDriver(transport, self.timeouts).run(self.conversation(session))
         except OSError:
             pass  # the handshake failed, or `stop` has cut the connection
         finally:
             transport.close()
             with self._lock:
                 del self._connections[threading.current_thread()]
-
-    def _secured(self, session: ServerSession) -> Flow[None]:
-        if self._implicit_tls:
-            assert self._context is not None
-            session.tls_facts = yield from StartTLS(self._context, None, server_side=True)
-            session.tls = True
-        yield from session.run()

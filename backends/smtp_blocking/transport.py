@@ -219,6 +219,11 @@ class SocketTransport:
         with suppress(OSError):
             self.sock.close()
 
+    def stop_reading(self) -> None:
+        """End the `receive` that another thread is in, and all that follow, as if the peer had hung up."""
+        with suppress(OSError):
+            socket.socket.shutdown(self.sock, socket.SHUT_RD)
+
     def wake(self) -> None:
         """End the operation that another thread is in: closing alone would leave it waiting."""
         self._woken = True
