@@ -88,7 +88,8 @@ def test_for_machines(run: Run, cafile: Path) -> None:
     assert found["greeting"] == {"code": 220, "text": "localhost ESMTP"}
     assert "STARTTLS" in found["clear"]["extensions"]
     assert "STARTTLS" not in found["secured"]["extensions"]
-    assert (found["clear"]["auth"], found["secured"]["auth"]) == ([], ["PLAIN", "LOGIN"])
+    assert found["clear"]["auth"] == []
+    assert {"PLAIN", "LOGIN"} <= set(found["secured"]["auth"])
     assert (found["secured"]["size"], found["secured"]["limits"]) == (1000, {})
     assert (found["tls"]["verified"], found["tls"]["unverified_because"]) == (True, None)
     assert found["tls"]["certificate"]["names"] == ["localhost", "127.0.0.1", "::1"]
@@ -140,7 +141,11 @@ def test_without_tls(run: Run) -> None:
         ([*introduced(), *BYE], "required", "TLS is required and not offered"),
         ([*introduced(b"STARTTLS"), Expect(b"starttls"), Send(b"454 no\r\n"), *BYE], "opportunistic", "454 no"),
         ([*introduced(b"STARTTLS"), Expect(b"starttls"), Send(b"220 go\r\n"), Close()], "opportunistic", "TLS failed"),
-        ([*introduced(b"STARTTLS"), Expect(), Send(b"220 go\r\n250 inject\r\n"), Drain()], "opportunistic", "injection"),
+        (
+            [*introduced(b"STARTTLS"), Expect(), Send(b"220 go\r\n250 inject\r\n"), Drain()],
+            "opportunistic",
+            "injection",
+        ),
     ],
 )
 def test_tls_that_is_not_to_be_had(script: Sequence[Step], policy: str, part: str, run: Run) -> None:

@@ -43,7 +43,7 @@ class Certificate(NamedTuple):
 def read_certificate(der: bytes) -> Certificate:
     """`ValueError` for what is no certificate."""
     [(_, certificate)] = _elements(der)
-    _, to_be_signed = next(_elements(certificate))
+    (_, to_be_signed), *_ = _elements(certificate)
     fields = [(tag, content) for tag, content in _elements(to_be_signed) if tag != _VERSION]
     if len(fields) < 6:
         raise ValueError("a certificate has more fields")
@@ -88,9 +88,9 @@ def _time(tag: int, octets: bytes) -> datetime:
 def _alternative_names(octets: bytes) -> Iterator[str]:
     [(_, extensions)] = _elements(octets)
     for _, extension in _elements(extensions):
-        parts = list(_elements(extension))
-        if parts[0] == (_OID, _SUBJECT_ALTERNATIVE_NAME):
-            [(_, names)] = _elements(parts[-1][1])
+        kind, *_, (_, value) = _elements(extension)
+        if kind == (_OID, _SUBJECT_ALTERNATIVE_NAME):
+            [(_, names)] = _elements(value)
             for tag, name in _elements(names):
                 if tag == _DNS_NAME:
                     yield name.decode("ascii", "backslashreplace")

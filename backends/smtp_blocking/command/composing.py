@@ -44,16 +44,6 @@ class Submission(NamedTuple):
     recipients: list[str]
     content: bytes
 
-    @property
-    def utf8_envelope(self) -> bool:
-        """True if an address needs SMTPUTF8 (RFC 6531)."""
-        return not (self.sender + "".join(self.recipients)).isascii()
-
-    @property
-    def utf8_header(self) -> bool:
-        """True if a header field has text that is not ASCII (RFC 6532)."""
-        return not _header(self.content).isascii()
-
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the options of the message and its envelope."""

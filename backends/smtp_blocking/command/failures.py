@@ -70,6 +70,8 @@ def _table(error: Exception, target: Target) -> tuple[Status, str]:
             return Status.PROTOCOL, f"it does not keep to the protocol: {_reason(error)}"
         case SMTPNotSupportedError() | SMTPException():
             return Status.PROTOCOL, str(error)
+        case UnicodeEncodeError():
+            return Status.PROTOCOL, f"nothing was sent: {error.object!r}: {error.reason}"
         case OSError():
             return Status.NO_CONNECTION, f"no connection: {error.strerror or error}"
         case _:

@@ -7,7 +7,7 @@ import argparse
 from smtp_blocking import SMTP
 from smtp_proto.outcome import Outcome, RecipientOutcome
 from smtp_proto.replies import Reply
-from smtp_proto.transcript import Said
+from smtp_surface.arguments import size_on_the_wire
 from smtp_surface.refusals import refusal_error, refusals
 
 from . import arguments, composing, server_options
@@ -15,8 +15,9 @@ from .composing import Submission
 from .connecting import connected, log_in, password_for, secure
 from .failures import MAY_BE_DELIVERED, failure
 from .server_options import Target
-from .status import Failure, Status
+from .status import Status
 from .terminal import Terminal, counted
+from .watching import Watch
 
 EXAMPLES = """\
 examples:
@@ -51,51 +52,29 @@ def run(options: argparse.Namespace, terminal: Terminal) -> Status:
     if options.dry_run:
         return _show(submission, target, terminal)
     password = password_for(options.user, options.password_file) if options.user else None
-    sending = _Sending(terminal, options.verbose)
+    watch = Watch(terminal, size_on_the_wire(submission.content), verbose=options.verbose)
     try:
         with connected(
             target,
-            sending.observe,
+            watch.observe,
             pipelining=not options.no_pipelining,
             allow_cleartext_auth=options.allow_cleartext_auth,
         ) as client:
+            watch.follow(client)
             secure(client, target)
             if password is not None:
                 log_in(client, target, options.user, password)
             outcome = _deliver(client, target, submission, terminal)
             _report(outcome, terminal, quiet=options.quiet)
     except KeyboardInterrupt:
-        if sending.undecided:
+        if watch.undecided:
             terminal.tell(f"smtp-proto: interrupted; {MAY_BE_DELIVERED}")
         raise
     return Status.SOME_REFUSED if refusals(outcome) else Status.DONE
 
 
-class _Sending:
-    """Hears the conversation: shows it if it is wanted, and knows when the fate of the message is open."""
-
-    def __init__(self, terminal: Terminal, verbose: bool) -> None:
-        self._terminal = terminal
-        self._verbose = verbose
-        self.undecided = False
-
-    def observe(self, said: Said) -> None:
-        if self._verbose:
-            self._terminal.tell(str(said))
-        if said.octets is not None:
-            self.undecided = True
-        elif said.reply is not None:
-            self.undecided = False
-
-
 def _deliver(client: SMTP, target: Target, submission: Submission, terminal: Terminal) -> Outcome:
-    client.ehlo_or_helo_if_needed()
-    outcome = client.deliver(
-        submission.content,
-        submission.sender,
-        submission.recipients,
-        _parameters(client, target, submission, terminal),
-    )
+    outcome = client.deliver(submission.content, submission.sender, submission.recipients)
     refusal = refusal_error(outcome)
     if refusal is not None:
         # What the failure sums up, in the server's own words.
@@ -103,21 +82,6 @@ def _deliver(client: SMTP, target: Target, submission: Submission, terminal: Ter
             terminal.tell(_recipient_line(recipient))
         raise failure(refusal, target)
     return outcome
-
-
-def _parameters(client: SMTP, target: Target, submission: Submission, terminal: Terminal) -> list[str]:
-    """What MAIL has to announce, of what the server offers; `Failure` if it lacks what the addresses need."""
-    parameters = []
-    if submission.utf8_envelope and not client.has_extn("smtputf8"):
-        raise Failure(Status.PROTOCOL, f"{target}: an address is not ASCII, and it does not take such (SMTPUTF8)")
-    if (submission.utf8_envelope or submission.utf8_header) and client.has_extn("smtputf8"):
-        parameters.append("SMTPUTF8")
-    if not submission.content.isascii():
-        if client.has_extn("8bitmime"):
-            parameters.append("BODY=8BITMIME")
-        else:
-            terminal.tell(f"smtp-proto: {target}: warning: the message is not ASCII, and it does not offer 8BITMIME")
-    return parameters
 
 
 def _report(outcome: Outcome, terminal: Terminal, *, quiet: bool) -> None:

@@ -17,6 +17,7 @@ from smtp_proto.commands import Mail
 from smtp_proto.handler import Decision, Decisions, ReceivedMessage, UserHandler
 from smtp_proto.replies import Reply
 from smtp_proto.sasl_exchange import Credentials
+from smtp_proto.sasl_server import password_mechanisms
 from smtp_proto.server_session import ServerSession, Settings
 
 from . import arguments
@@ -64,7 +65,7 @@ def run(options: argparse.Namespace, terminal: Terminal) -> Status:
     if options.max_size is not None:
         settings = settings._replace(max_size=options.max_size)
     if users:
-        settings = settings._replace(mechanisms=("PLAIN", "LOGIN"))
+        settings = settings._replace(mechanisms=password_mechanisms())
     server = Server(
         receiver,
         options.host,
