@@ -166,7 +166,7 @@ def test_tls_and_log_ins(implicit: bool, certificate: tuple[Path, Path], tmp_pat
             smtp.login("ada", "pass:word")
             smtp.sendmail("a@b.test", "c@d.test", MESSAGE)
     assert serving.status == Status.DONE
-    assert list(serving.err.written.queue) == ["log-in of ada: refused\n", "log-in of ada: accepted\n"]
+    assert serving.err.written.empty()
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ from smtp_blocking.server import Server
 from smtp_proto.commands import Mail
 from smtp_proto.handler import Decision, Decisions, ReceivedMessage, UserHandler
 from smtp_proto.replies import Reply
-from smtp_proto.sasl_exchange import Credentials
 from smtp_proto.sasl_server import password_mechanisms
 from smtp_proto.server_session import ServerSession, Settings
 
@@ -108,11 +107,6 @@ class _Receiver(UserHandler):
 
     def connect(self, session: ServerSession) -> Decision:
         return _CLOSING if self._done.is_set() else None
-
-    def auth(self, session: ServerSession, credentials: Credentials) -> Decision:
-        refusal = super().auth(session, credentials)
-        self._terminal.tell(f"log-in of {credentials.user}: {'accepted' if refusal is None else 'refused'}")
-        return refusal
 
     def mail(self, session: ServerSession, command: Mail) -> Decision:
         return _CLOSING if self._done.is_set() else None
