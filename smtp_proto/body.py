@@ -31,11 +31,16 @@ def normalise_line_ends(octets: bytes) -> bytes:
     return octets.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
 
 
+def refuse_nul(octets: bytes) -> None:
+    """`InvalidArgument` for a NUL: RFC 5321 4.5.2 allows it nowhere in text, and receivers cut lines at it."""
+    if b"\0" in octets:
+        raise InvalidArgument("message", "a NUL in the text needs BINARYMIME")
+
+
 class LineEndEncoder:
     """Normalises line ends, chunk by chunk; what goes into BDAT, where nothing is stuffed (RFC 3030 2).
 
-    NUL is refused (RFC 5321 4.5.2 allows it nowhere in text, and receivers cut lines at it); a message that needs it is
-    BINARYMIME, which goes unencoded.
+    NUL is refused; a message that needs it is BINARYMIME, which goes unencoded.
     """
 
     __slots__ = ("_held_cr", "_last")
@@ -46,8 +51,7 @@ class LineEndEncoder:
 
     def encode(self, chunk: bytes) -> bytes:
         """The octets to send for `chunk`; `InvalidArgument` for a NUL, before anything of the chunk is taken in."""
-        if b"\0" in chunk:
-            raise InvalidArgument("message", "a NUL in the text needs BINARYMIME")
+        refuse_nul(chunk)
         if self._held_cr:
             chunk = b"\r" + chunk
         self._held_cr = chunk.endswith(b"\r")

@@ -110,6 +110,11 @@ class ClientConnection:
         return len(self._queue)
 
     @property
+    def answered(self) -> int:
+        """Every command with a ticket below this one has had all of its replies."""
+        return self._tickets - len(self._queue)
+
+    @property
     def unread(self) -> int:
         """Octets received that have not become an event yet."""
         return self._reader.unread

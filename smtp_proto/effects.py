@@ -14,7 +14,7 @@ a deadline); nothing else is taken for one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar
 
 from .channel_binding import TLSFacts
@@ -111,13 +111,19 @@ class StartTLS(Effect[TLSFacts | None]):
         self.server_side = server_side
 
 
-class Pull(Effect["bytes | None"]):
-    """The next chunk of a streamed body; None at its end."""
+class Pull(Effect[object]):
+    """The next of `chunks`, a streamed body; None at its end.  An asynchronous driver takes asynchronous ones, too."""
 
     __slots__ = ("chunks",)
 
-    def __init__(self, chunks: Iterator[bytes]) -> None:
+    def __init__(self, chunks: Iterator[object] | AsyncIterator[object]) -> None:
         self.chunks = chunks
+
+    def next(self) -> object:
+        """What a driver gives that awaits nothing; `TypeError` for what would have to be awaited."""
+        if not isinstance(self.chunks, Iterator):
+            raise TypeError("an asynchronous iterable needs an asynchronous client")
+        return next(self.chunks, None)
 
 
 class Call(Effect[R]):

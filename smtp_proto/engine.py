@@ -220,7 +220,7 @@ class Engine(Generic[T]):
                 octets = self._read()
                 return _WAITING if octets is None else octets
             case Pull():
-                return next(effect.chunks, None)
+                return effect.next()
             case StartTLS():
                 return self._shake_hands()
             case Close():

@@ -17,7 +17,9 @@ from .grammar import domain_of
 from .outcome import Outcome, Phase
 from .replies import Reply
 from .session import ClientSession
-from .transaction import Message, check_addresses, deliver
+from .sources import Message
+from .transaction import Chunking, check_addresses, deliver
+from .writing import Progress
 
 #: A new connection in the place of one that takes no more transactions: greeted, introduced, logged in.
 Renew = Callable[[], Flow[ClientSession]]
@@ -47,7 +49,9 @@ def deliver_within(
     *,
     limits: Mapping[str, int],
     pipelining: bool = False,
-    chunking: bool = False,
+    chunking: Chunking = False,
+    progress: Progress | None = None,
+    last: bool = False,
     outcome: Outcome | None = None,
     renew: Renew | None = None,
 ) -> Flow[Outcome]:
@@ -75,7 +79,15 @@ def deliver_within(
     if len(parts) == 1 and left > 0:
         return (
             yield from deliver(
-                session, mail, recipients, message, pipelining=pipelining, chunking=chunking, outcome=outcome
+                session,
+                mail,
+                recipients,
+                message,
+                pipelining=pipelining,
+                chunking=chunking,
+                progress=progress,
+                last=last,
+                outcome=outcome,
             )
         )
     delivery = _Delivery(outcome)
@@ -86,7 +98,17 @@ def deliver_within(
                 assert renew is not None
                 session = yield from renew()
             commands = [recipients[number] for number in part]
-            yield from deliver(session, mail, commands, message, pipelining=pipelining, chunking=chunking, outcome=done)
+            yield from deliver(
+                session,
+                mail,
+                commands,
+                message,
+                pipelining=pipelining,
+                chunking=chunking,
+                progress=progress,
+                last=last and part is parts[-1],
+                outcome=done,
+            )
             if not delivery.goes_on(done) or session.connection.closed:
                 break
     except (ProtocolError, OSError) as error:

@@ -66,7 +66,8 @@ class ClientSession:
         yield from self.poll()
         event = connection.next_event()  # a reply that nobody asked for raises here
         if isinstance(event, ServiceClosing):
-            self._said(event.reply)
+            if self.observe is not None:
+                self.observe(reply_said(event.reply))
             connection.abort()
             raise ConnectionLost(f"the server is closing the connection: {event.reply}", event.reply)
         if isinstance(event, ConnectionClosed):
@@ -89,11 +90,12 @@ class ClientSession:
         elif octets is not None:
             self.connection.receive_eof()
 
-    def flush(self, stage: Stage = Stage.COMMAND, *, until_heard: bool = False) -> Flow[bool]:
+    def flush(self, stage: Stage = Stage.COMMAND, hear: Callable[[int], bool] | None = None) -> Flow[bool]:
         """Write what the connection has put out; False if the peer has ended or broken the connection meanwhile.
 
         What it said before that is in the connection, and `reply` gives it out; so a failed write is not raised here.
-        With `until_heard`, for a message under way, writing also stops as soon as the peer says anything.
+        `hear`, for a message under way, is called when something arrives while octets are unsent, with their number;
+        if it returns True writing stops, and the result is False.
         """
         connection = self.connection
         unsent = connection.data_to_send()
@@ -115,7 +117,7 @@ class ClientSession:
                 return False
             if received:
                 connection.receive_data(received)
-                if unsent and until_heard:
+                if unsent and hear is not None and hear(sum(map(len, unsent))):
                     return False
                 if connection.unread > MAX_UNREAD + REPLY_LENGTH * connection.due:
                     connection.abort()
@@ -130,10 +132,7 @@ class ClientSession:
         connection = self.connection
         again = False
         try:
-            while True:
-                event = connection.next_event()
-                if event is not NEED_DATA:
-                    break
+            while (event := self.heard()) is None:
                 octets = yield from Receive(connection.stage, again)
                 again = True
                 if octets:
@@ -144,11 +143,20 @@ class ClientSession:
             due = self._due()
             connection.abort()
             raise ConnectionLost(f"no reply to {due}: {error}") from error
-        if isinstance(event, ReplyReceived):
-            self._said(event.reply)
+        return event
+
+    def heard(self) -> ReplyReceived | None:
+        """The next answer of those that have come in, None if there is none; at the end it raises what `reply` does."""
+        event = self.connection.next_event()
+        if event.__class__ is ReplyReceived:
+            assert isinstance(event, ReplyReceived)  # for the type checker
+            if self.observe is not None:
+                self.observe(reply_said(event.reply))
             return event
+        if event is NEED_DATA:
+            return None
         due = self._due()
-        connection.abort()
+        self.connection.abort()
         failure = self._write_failed
         if failure is not None:
             raise ConnectionLost(f"writing failed, with a reply to {due} due: {failure}") from failure
@@ -161,15 +169,16 @@ class ClientSession:
     def command(self, command: Command) -> Flow[Reply]:
         """Send one command and wait for its answer."""
         yield from self.look()
-        self.connection.send(command)
-        if self.observe is not None:
-            self.observe(command_said(command))
+        self.say(command)
         yield from self.flush(self.connection.stage)
         return (yield from self.reply()).reply
 
-    def _said(self, reply: Reply) -> None:
+    def say(self, command: Command) -> int:
+        """Put a command into the connection's output, and tell the observer; returns its ticket."""
+        ticket = self.connection.send(command)
         if self.observe is not None:
-            self.observe(reply_said(reply))
+            self.observe(command_said(command))
+        return ticket
 
     # -- conversations ------------------------------------------------------------------------------------------------
 

@@ -1,36 +1,45 @@
 """A mail transaction as one flow: sender, recipients, message, and the answers, in as few flights as may be.
 
-Theory of operation.  The envelope is a list of commands: MAIL, each RCPT, and DATA.  With PIPELINING all of it goes out
-in one flight and the answers are collected; without, each is sent and answered before the next.  Both run through the
-same code and fill the same `Outcome`; going step by step only allows to stop early.  What pipelining cannot stop any
-more is corrected (RFC 2920 3.1): after a 354 that no accepted recipient stands behind, only the end of the data is
-sent, and what is left of a refused transaction is RSET.
+Theory of operation.  A `Transaction` is one message's commands, and what their answers mean for its `Outcome`.  The
+envelope is a list of commands: MAIL, each RCPT, and DATA.  With PIPELINING all of it goes out in one flight and the
+answers are collected; without, each is sent and answered before the next.  Both run through the same code and fill the
+same outcome; going step by step only allows to stop early.  What pipelining cannot stop any more is corrected (RFC 2920
+3.1): after a 354 that no accepted recipient stands behind, only the end of the data is sent, and what is left of a
+refused transaction is RSET.
 
 With `chunking` the message goes as one BDAT LAST (RFC 3030) after the answers to the envelope, which RFC 3030 2 wants
-collected first; no 354 has to be waited for.  With BODY=BINARYMIME it goes as it is, whatever is in it.
+collected first; no 354 has to be waited for.  "eager" does not wait for them either: envelope and message are one
+flight.  What is answered to a chunk that no accepted recipient stands behind means nothing.  With BODY=BINARYMIME a
+chunk goes as it is, whatever is in it.
 
 Once MAIL is out there is no way back: an exception, a cancellation included, aborts the connection.  Before the
-message goes out, and while it does, the flow listens: a refusal that comes early ends it, and an acceptance of what was
-not sent is none.  That part, `MessageWriter`, also serves those who send MAIL, RCPT and DATA themselves.
+message goes out, and while it does, the flow listens (`smtp_proto.writing`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from typing import Literal
 
-from .body import LineEndEncoder
-from .commands import Bdat, Command, Data, EndOfData, Mail, Rcpt
-from .effects import Flow, Pull
-from .errors import ConnectionLost, InvalidArgument, LocalProtocolError, ProtocolError, RemoteProtocolError
-from .outcome import Outcome, Phase
+from .commands import Command, Data, EndOfData, Mail, Quit, Rcpt
+from .effects import Close, Flow
+from .errors import ConnectionLost, LocalProtocolError, ProtocolError, RemoteProtocolError
+from .events import ReplyReceived
+from .outcome import Outcome, Phase, RecipientOutcome
 from .session import ClientSession
-from .states import Stage, State
-from .transcript import Said, body_said, command_said
+from .sources import Message, Source, source_of
+from .states import State
+from .writing import MessageWriter, Progress
 
-Message = bytes | Iterable[bytes]
+#: Whether to send a message by BDAT: not at all, behind the answers to the envelope, or with it.
+Chunking = bool | Literal["eager"]
 
-# Octets given to the encoder and the transport at a time: below 128 KiB, above which copies fall out of the caches.
-PIECE = 65536
+# Octets of a message that are sent before it is known whether anybody wants it.  For a larger one a round trip costs
+# less than what would be sent in vain: a chunk that was announced can only be sent to its end.
+EAGER_SIZE = 1 << 20
+
+
+_QUIT = Quit()
 
 
 def deliver(
@@ -40,45 +49,52 @@ def deliver(
     message: Message,
     *,
     pipelining: bool = False,
-    chunking: bool = False,
+    chunking: Chunking = False,
+    progress: Progress | None = None,
+    last: bool = False,
     outcome: Outcome | None = None,
 ) -> Flow[Outcome]:
     """Send one message to its recipients (RFC 5321 3.3); returns the `Outcome`, refusals included.
 
-    `message`: octets with any line ends, or an iterable of chunks of them, which is pulled as they go out.
-    `pipelining` and `chunking` say what the server offers and the caller wants; `chunking` needs the whole message for
-    its size.  `outcome`, with an entry for each recipient, is filled in where it is given: for who has other names for
-    them than their paths, or wants to see how far it came when it was interrupted.
+    `message`: octets with any line ends, a binary file, or an iterable of chunks, which is pulled as they go out (see
+    `smtp_proto.sources`).  `pipelining` and `chunking` say what the server offers and the caller wants; BDAT needs the
+    size of the message in front, so what has none goes by DATA; "eager" needs PIPELINING, and is for messages of up to
+    `EAGER_SIZE`.  `progress` is called as octets of the message have gone out.  `last`: say QUIT in the same flight as
+    the message, or in the place of RSET, and close the transport; its failure changes nothing.  `outcome`, with an
+    entry for each recipient, is filled in where it is given: for who has other names for them than their paths, or
+    wants to see how far it came when it was interrupted.
 
     `ConnectionLost` with `outcome` if the connection ends before the last answer; `InvalidArgument`, with nothing sent,
-    for a message with a NUL (in a stream the transaction is cut off and the connection aborted).  Refusals are followed
-    by RSET, so that a transaction is never left open; if that fails, the connection is aborted and the outcome stands.
+    for a message with a NUL.  If that is found only as the message goes out, and if its source raises, the transaction
+    is cut off and the connection aborted.  Refusals are followed by RSET, so that a transaction is never left open; if
+    that fails, the connection is aborted and the outcome stands.
     """
     if session.connection.closed:
         raise ConnectionLost("the connection is closed")
     binary = (mail.parameter("BODY") or "").upper() == "BINARYMIME"
-    if binary and not chunking:
-        raise LocalProtocolError("BINARYMIME needs CHUNKING (RFC 3030 3)")
-    body = _checked(message, binary)
+    source = source_of(message, binary)
+    if binary and not (chunking and source.encoded is not None):
+        raise LocalProtocolError("BINARYMIME needs CHUNKING, and a message whose size is known (RFC 3030 3)")
     check_addresses(mail, recipients)
     if outcome is None:
         outcome = Outcome([command.path for command in recipients], mail.path)
-    transaction = _Transaction(session, outcome, pipelining, binary)
+    transaction = Transaction(session, mail, recipients, source, outcome, pipelining, chunking, progress)
     try:
-        yield from transaction.run(mail, recipients, body, chunking)
+        yield from transaction.run(last)
     except (ConnectionLost, RemoteProtocolError) as error:
         session.connection.abort()
         # Behind a refusal of everything nothing is left to lose: it stands, as it does when RSET fails.
-        if _refused(outcome):
-            return outcome
-        if isinstance(error, ConnectionLost):
-            error.outcome = outcome
-            raise
-        raise ConnectionLost(str(error), error.reply, outcome) from error
+        if not transaction.refused:
+            if isinstance(error, ConnectionLost):
+                error.outcome = outcome
+                raise
+            raise ConnectionLost(str(error), error.reply, outcome) from error
     except BaseException:
         if transaction.begun:
             session.connection.abort()
         raise
+    finally:
+        transaction.settle()
     return outcome
 
 
@@ -90,217 +106,72 @@ def check_addresses(mail: Mail, recipients: Iterable[Rcpt]) -> None:
                 raise LocalProtocolError(f"{command.path!r} is not ASCII and needs SMTPUTF8 (RFC 6531 3.4)")
 
 
-def _checked(message: object, binary: bool) -> bytes | Iterator[bytes]:
-    """`message`, for a local mistake must show before anything is sent."""
-    if isinstance(message, (bytes, bytearray, memoryview)):
-        octets = bytes(message)
-        if b"\0" in octets and not binary:
-            raise InvalidArgument("message", "a NUL in the text needs BINARYMIME")
-        return octets
-    if isinstance(message, str) or not isinstance(message, Iterable):
-        raise TypeError(f"a message is bytes or an iterable of them, not {type(message).__name__}")
-    return iter(message)
+class Transaction:
+    """One message: its commands, and what the answers to them mean; see the module's header."""
 
-
-def _refused(outcome: Outcome) -> bool:
-    """True if the sender was refused, or every recipient."""
-    if outcome.mail is None or not outcome.mail.accepted:
-        return outcome.mail is not None
-    return all(recipient.reply is not None for recipient in outcome.recipients) and not outcome.accepted
-
-
-class MessageWriter:
-    """Writes one message after its 354, or as one chunk, and listens meanwhile; `outcome` says how far it came."""
-
-    def __init__(self, session: ClientSession, outcome: Outcome) -> None:
+    def __init__(
+        self,
+        session: ClientSession,
+        mail: Mail,
+        recipients: Sequence[Rcpt],
+        source: Source,
+        outcome: Outcome,
+        pipelining: bool,
+        chunking: Chunking,
+        progress: Progress | None = None,
+    ) -> None:
         self.session = session
         self.connection = session.connection
         self.outcome = outcome
-
-    def lines(self, message: bytes | Iterator[bytes]) -> Flow[bool]:
-        """Write the lines of a message and its end, dots stuffed and line ends normalised; True if it is all out.
-
-        False if the server has refused it before: `outcome.final` has the refusal, and the connection is aborted.
-        `ConnectionLost` if it is lost, `RemoteProtocolError` if the server accepts what it does not have.
-        """
-        if (yield from self.refused()):
-            return False
-        self.outcome.phase = Phase.BODY
-        octets = 0
-        at_hand = isinstance(message, bytes)
-        pieces = _pieces(message) if isinstance(message, bytes) else message
-        while True:
-            # Pieces of a message that is at hand need no effect; an application's stream may want to be awaited.
-            piece = next(pieces, None) if at_hand else (yield from Pull(pieces))
-            if piece is None:
-                break
-            # The piece before this one goes out only now, so that the last one goes with the end of the data.
-            if octets and not (yield from self._written()):
-                return False
-            self.connection.send_body(piece)
-            octets += len(piece)
-        self.connection.send(EndOfData())
-        self._say(body_said(octets))
-        return (yield from self._ended())
-
-    def refused(self) -> Flow[bool]:
-        """True, and all as with a False of `lines`, if the server has said more than its 354 by now, or hung up."""
-        yield from self.session.poll()
-        if self.connection.unread or not self.connection.can_send(EndOfData()):
-            yield from self._heard()
-            return True
-        return False
-
-    def chunk(self, message: bytes, binary: bool = False) -> Flow[bool]:
-        """Write a message as one BDAT LAST (RFC 3030 2); the same results as of `lines`.
-
-        Line ends are normalised, but for `binary`.
-        """
-        encoded = message
-        if not binary:
-            encoder = LineEndEncoder()
-            encoded = encoder.encode(message) + encoder.finish()
-        command = Bdat(len(encoded), last=True)
-        yield from self.session.look()
-        self.outcome.phase = Phase.BODY
-        self.connection.send(command)
-        self._say(command_said(command))
-        self._say(body_said(len(encoded)))
-        first = True
-        for piece in _pieces(encoded):
-            if not first and not (yield from self._written()):
-                return False
-            first = False
-            self.connection.send_body(piece)
-        return (yield from self._ended())
-
-    def _ended(self) -> Flow[bool]:
-        """Write the last of it: from here on the server may have the message."""
-        self.outcome.phase = Phase.SENT
-        return (yield from self._written())
-
-    def _written(self) -> Flow[bool]:
-        """Write what there is; False if the server has refused the message before all of it was out."""
-        written = yield from self.session.flush(Stage.BODY, until_heard=True)
-        if written and (self.outcome.phase is Phase.SENT or not self.connection.unread):
-            return True
-        yield from self._heard()
-        return False
-
-    def _heard(self) -> Flow[None]:
-        """What the server says before the message is out: a refusal, or nothing more.
-
-        The connection is aborted then: the server may go on reading what it has refused, or may take it for commands.
-        """
-        reply = (yield from self.session.reply()).reply
-        if reply.severity in (2, 3):
-            raise RemoteProtocolError(f"{reply.code} before the message was sent", reply)
-        self.outcome.end(reply, self.outcome.accepted if self.connection.lmtp else [])
-        self.connection.abort()
-
-    def _say(self, said: Said) -> None:
-        if self.session.observe is not None:
-            self.session.observe(said)
-
-
-class _Transaction:
-    def __init__(self, session: ClientSession, outcome: Outcome, pipelining: bool, binary: bool) -> None:
-        self.session = session
-        self.connection = session.connection
-        self.outcome = outcome
-        self.pipelining = pipelining
-        self.binary = binary
         self.begun = False
-        self._writer = MessageWriter(session, outcome)
+        self.chunked = bool(chunking) and source.encoded is not None
+        self.eager = self.chunked and pipelining and chunking == "eager" and (source.encoded or 0) <= EAGER_SIZE
+        self._pipelining = pipelining
+        self._source = source
+        self._envelope: list[Command] = [mail, *recipients]
+        if recipients and not self.chunked:
+            self._envelope.append(Data())
         self._unanswered = iter(outcome.recipients)  # answers come in the order of the commands
+        self._accepted = self._refused = 0  # recipients so far
+        self._finals: list[RecipientOutcome] | None = None  # LMTP: those whose answer to the message is due
+        self._hung_up = False  # a 421 came before any answer to the message
+        self._last = -1  # the ticket of the last command
+        self.writer = MessageWriter(session, outcome, self.take, progress)
 
-    def run(
-        self, mail: Mail, recipients: Sequence[Rcpt], message: bytes | Iterator[bytes], chunking: bool
-    ) -> Flow[None]:
-        chunking = chunking and isinstance(message, bytes)
-        yield from self._envelope([mail, *recipients, *([] if chunking or not recipients else [Data()])])
-        outcome, connection = self.outcome, self.connection
-        ready = bool(outcome.accepted)
-        if connection.state is State.DATA:
-            if ready:
-                if (yield from self._writer.lines(message)):
-                    yield from self._final()
-            else:
-                yield from self._nothing()
-        elif ready and chunking and not connection.closed:
-            assert isinstance(message, bytes)
-            if (yield from self._writer.chunk(message, self.binary)):
-                yield from self._final()
-        if not outcome.delivered and not connection.closed:
+    # -- one transaction on its own -----------------------------------------------------------------------------------
+
+    def run(self, last: bool) -> Flow[None]:
+        """All of it; with `last`, the goodbye too."""
+        session, connection = self.session, self.connection
+        if self._pipelining:
+            yield from session.look()
+            self.announce()
+            if not self.eager:
+                yield from session.flush(connection.stage)
+                yield from self.answers()
+        else:
+            yield from self._step_by_step()
+        if (yield from self.put()):
+            behind = 0
+            if last and self._pipelining:
+                session.say(_QUIT)
+                behind = len(_QUIT.line)
+            if (yield from self.writer.finish(behind)):
+                yield from self.answers()
+        if last:
+            yield from self._leave()
+        elif not self.delivered and not connection.closed:
             yield from self._reset()
 
-    def _nothing(self) -> Flow[None]:
-        """End a message that was asked for although there is nobody to send it to."""
-        connection = self.connection
-        yield from self.session.poll()
-        if connection.accepted or connection.unread or not connection.can_send(EndOfData()):
-            # MAIL was refused and all the rest accepted: what such a server would make of a message, even of an empty
-            # one, nobody knows.  And an answer that is there already is none to the dot.
-            connection.abort()
-            return
-        # RFC 2920 3.1: the client "MUST send a single dot"; its answer says nothing about any message.
-        connection.send(EndOfData())
-        yield from self.session.flush(Stage.BODY)
-        yield from self.session.reply()
-
-    # -- the envelope -------------------------------------------------------------------------------------------------
-
-    def _envelope(self, commands: Iterable[Command]) -> Flow[None]:
-        session, connection = self.session, self.connection
-        for command in commands:
-            if not self.pipelining and self._pointless(command):
+    def _step_by_step(self) -> Flow[None]:
+        for command in self._envelope:
+            # What was answered so far may make the rest useless: only going step by step can tell in time.
+            if self.connection.closed or self.refused:
                 return
-            yield from session.look()
-            connection.send(command)
-            self.begun = True
-            if session.observe is not None:
-                session.observe(command_said(command))
-            if not self.pipelining:
-                yield from session.flush(connection.stage)
-                yield from self._answer()
-        yield from session.flush(connection.stage)
-        while connection.waiting and not connection.closed:
-            yield from self._answer()
-
-    def _pointless(self, command: Command) -> bool:
-        """True if what was answered so far makes `command` useless: only going step by step can tell in time."""
-        if self.connection.closed or (self.outcome.mail is not None and not self.outcome.mail.accepted):
-            return True
-        return isinstance(command, Data) and not self.outcome.accepted
-
-    def _answer(self) -> Flow[None]:
-        event = yield from self.session.reply()
-        outcome, command, reply = self.outcome, event.command, event.reply
-        if isinstance(command, Mail):
-            outcome.mail = reply
-        elif isinstance(command, Rcpt):
-            # Behind a refused MAIL every RCPT is refused too, with a 503 that says nothing about the recipient.
-            if outcome.mail is not None and outcome.mail.accepted:
-                outcome.phase = Phase.RCPT
-                next(self._unanswered).reply = reply
-        elif outcome.accepted:
-            # DATA; without a recipient it is refused for that, which is no answer to any message either.
-            outcome.phase = Phase.DATA
-            outcome.data = reply
-
-    # -- after the message ---------------------------------------------------------------------------------------------
-
-    def _final(self) -> Flow[None]:
-        """The answer to the end of the message; in LMTP one for each accepted recipient (RFC 2033 4.2)."""
-        due = self.outcome.accepted
-        while True:
-            event = yield from self.session.reply()
-            self.outcome.final = event.reply
-            if event.recipient is not None:
-                due.pop(0).final = event.reply
-            if not self.connection.waiting:
-                break
-        self.outcome.end(event.reply, due if self.connection.lmtp else [])
+            yield from self.session.look()
+            self._send(command)
+            yield from self.session.flush(self.connection.stage)
+            self.take((yield from self.session.reply()))
 
     def _reset(self) -> Flow[None]:
         """RSET after a refusal; its own failure never hides that."""
@@ -311,8 +182,124 @@ class _Transaction:
             pass
         self.connection.abort()
 
+    def _leave(self) -> Flow[None]:
+        """QUIT, if it was not sent with the message; its own failure hides nothing either."""
+        try:
+            if self.connection.waiting and not self.connection.closed:
+                yield from self.session.reply()
+            elif not self.connection.closed:
+                yield from self.session.command(_QUIT)
+        except ProtocolError:
+            pass
+        self.connection.abort()
+        yield from Close()
 
-def _pieces(octets: bytes) -> Iterator[bytes]:
-    if len(octets) <= PIECE:
-        return iter([octets])
-    return (octets[start : start + PIECE] for start in range(0, len(octets), PIECE))
+    # -- what others put together, too ---------------------------------------------------------------------------------
+
+    def announce(self) -> None:
+        """Put the envelope into the connection; with `eager` the message is to be put behind it at once."""
+        for command in self._envelope:
+            self._send(command)
+
+    def _send(self, command: Command) -> None:
+        self._last = self.session.say(command)
+        self.begun = True
+
+    def answers(self) -> Flow[None]:
+        """Wait for the answers to all that was put."""
+        session, connection = self.session, self.connection
+        while connection.answered <= self._last and not connection.closed:
+            event = session.heard()
+            self.take(event if event is not None else (yield from session.reply()))
+
+    def put(self) -> Flow[bool]:
+        """Put the message into the connection, if it is wanted or need not be asked for; the last of it is not written.
+
+        After a 354 that nobody stands behind that is the end of the data alone.  False if there is nothing to finish,
+        for all was refused or the server has refused the message while it was being written.
+        """
+        connection = self.connection
+        if self.eager or (self.chunked and self._accepted and not connection.closed):
+            begun = yield from self.writer.chunk(self._source)
+        elif connection.state is not State.DATA:
+            return False
+        elif self._accepted:
+            begun = yield from self.writer.lines(self._source)
+        else:
+            begun = yield from self._nothing()
+        self._last = connection.answered + connection.due - 1
+        return begun
+
+    def _nothing(self) -> Flow[bool]:
+        """End a message that was asked for although there is nobody to send it to."""
+        connection = self.connection
+        yield from self.session.poll()
+        if connection.accepted or connection.unread or not connection.can_send(EndOfData()):
+            # MAIL was refused and all the rest accepted: what such a server would make of a message, even of an empty
+            # one, nobody knows.  And an answer that is there already is none to the dot.
+            connection.abort()
+            return False
+        # RFC 2920 3.1: the client "MUST send a single dot"; its answer says nothing about any message.
+        connection.send(EndOfData())
+        return True
+
+    # -- answers ------------------------------------------------------------------------------------------------------
+
+    def take(self, event: ReplyReceived) -> None:
+        """The answer to one of the commands."""
+        outcome, reply, name = self.outcome, event.reply, event.command.row
+        if name == "RCPT":
+            # Behind a refused MAIL every RCPT is refused too, with a 503 that says nothing about the recipient.
+            if outcome.mail is not None and outcome.mail.accepted:
+                next(self._unanswered).reply = reply
+                if reply.code // 100 == 2:
+                    self._accepted += 1
+                else:
+                    self._refused += 1
+                if outcome.phase is Phase.MAIL:
+                    outcome.phase = Phase.RCPT
+        elif name == "MAIL":
+            outcome.mail = reply
+        elif name == "DATA":
+            # Without a recipient it is refused for that, which is no answer to any message.
+            if self._accepted:
+                outcome.phase = Phase.DATA
+                outcome.data = reply
+        elif name in ("end of data", "BDAT LAST"):
+            self._take_final(event)
+            return
+        self._hung_up = self._hung_up or reply.code == 421
+
+    def _take_final(self, event: ReplyReceived) -> None:
+        """An answer to the message; in LMTP there is one for each accepted recipient (RFC 2033 4.2)."""
+        if self.refused:
+            return  # an answer to a message for nobody means nothing
+        if self._finals is None:
+            self._finals = self.outcome.accepted if self.connection.lmtp else []
+        self.outcome.final = event.reply
+        if event.recipient is not None:
+            self._finals.pop(0).final = event.reply
+        if self.connection.answered > event.ticket:
+            self.outcome.end(event.reply, self._finals)
+
+    @property
+    def refused(self) -> bool:
+        """True if the sender was refused, or every recipient."""
+        mail = self.outcome.mail
+        return mail is not None and (not mail.accepted or self._refused == len(self.outcome.recipients))
+
+    @property
+    def delivered(self) -> bool:
+        """True if the message was taken, so that the transaction is over."""
+        return not self.refused and self.outcome.delivered
+
+    def settle(self) -> None:
+        """At the end: what came of a message that was sent in vain does not count."""
+        outcome = self.outcome
+        if self.refused:
+            outcome.final = None
+        elif not self._hung_up:
+            return
+        # A server that hangs up has not looked at what stands behind the command that it answered with a 421.
+        if outcome.phase in (Phase.BODY, Phase.SENT, Phase.DONE):
+            outcome.phase = Phase.RCPT if outcome.mail is not None and outcome.mail.accepted else Phase.MAIL

@@ -13,7 +13,7 @@ from smtp_proto.effects import Flow
 from smtp_proto.errors import ConnectionLost
 from smtp_proto.outcome import Outcome
 from smtp_proto.session import ClientSession
-from smtp_proto.transaction import deliver
+from smtp_proto.transaction import Chunking, deliver
 
 from .flows import Joined, Pieces, whole
 from .serving import Answering
@@ -26,11 +26,13 @@ class Way(NamedTuple):
     """How a message is sent."""
 
     pipelining: bool = False
-    chunking: bool = False
+    chunking: Chunking = False
     lmtp: bool = False
 
     def __str__(self) -> str:
-        return " ".join(name for name, on in self._asdict().items() if on) or "step by step"
+        return (
+            " ".join("eager" if on == "eager" else name for name, on in self._asdict().items() if on) or "step by step"
+        )
 
     @property
     def end(self) -> str:
@@ -39,6 +41,7 @@ class Way(NamedTuple):
 
 
 WAYS = [Way(p, c, lmtp) for p in (False, True) for c in (False, True) for lmtp in (False, True)]
+EAGER = [Way(True, "eager", lmtp) for lmtp in (False, True)]
 WITH_DATA = [way for way in WAYS if not way.chunking]
 
 every_way = pytest.mark.parametrize("way", WAYS, ids=str)
@@ -111,6 +114,11 @@ class Delivery:
     @property
     def closed(self) -> bool:
         return self.session.connection.closed
+
+    @property
+    def codes(self) -> set[int]:
+        """All codes that the client was answered with."""
+        return {int(line[:3]) for line in self.joined.client.heard.splitlines()}
 
     @property
     def in_step(self) -> bool:

@@ -125,7 +125,7 @@ def _performed_at_once(effect: Effect[Any]) -> Any:
     if isinstance(effect, Call):
         return effect.function(*effect.arguments)
     if isinstance(effect, Pull):
-        return next(effect.chunks, None)
+        return effect.next()
     assert isinstance(effect, (Close, Connect)), effect
     return None
 

@@ -228,7 +228,10 @@ class Blunt:
                 if verb == "BDAT":
                     size = int(line.split()[1])
                     if len(rest) < size:
-                        octets += yield from self._hear()
+                        heard = yield from self._hear()
+                        if not heard:
+                            return
+                        octets += heard
                         continue
                     self._finish(rest[:size])
                     octets = rest[size:]

@@ -108,7 +108,7 @@ async def counted() -> AsyncIterator[bytes]:
 def test_streams_of_both_kinds(chunks: Any) -> None:
     """A stream is pulled chunk by chunk until None, whichever kind of iterator it is."""
 
-    def flow() -> Flow[list[bytes | None]]:
+    def flow() -> Flow[list[object]]:
         first = yield from Pull(chunks)
         second = yield from Pull(chunks)
         return [first, second, (yield from Pull(chunks))]

@@ -9,7 +9,8 @@ from smtp_proto.errors import ConnectionLost, RemoteProtocolError
 from smtp_proto.outcome import Outcome, Phase
 from smtp_proto.replies import Reply
 from smtp_proto.session import ClientSession
-from smtp_proto.transaction import PIECE, deliver
+from smtp_proto.sources import PIECE
+from smtp_proto.transaction import deliver
 from smtp_proto.transcript import Said
 
 from .deliveries import MESSAGE, SENDER, Way, recipients

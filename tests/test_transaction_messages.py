@@ -13,8 +13,9 @@ from smtp_proto.commands import Mail, Rcpt
 from smtp_proto.effects import Pull, Send
 from smtp_proto.errors import InvalidArgument, LocalProtocolError
 from smtp_proto.replies import Reply
+from smtp_proto.sources import PIECE
 from smtp_proto.states import Stage, State
-from smtp_proto.transaction import PIECE, deliver
+from smtp_proto.transaction import deliver
 
 from .deliveries import MESSAGE, SENDER, WAYS, Delivery, Way, every_way, every_way_with_data, recipients
 from .flows import Pieces, Scripted, at_random, effects_of, in_step, introduced, single, whole
@@ -148,7 +149,7 @@ def test_a_local_mistake_sends_nothing(
     """Rule 4: a mistake that can be known in front is raised before an octet is sent, and the session goes on."""
     session = introduced(lmtp=way.lmtp)
     peer = Scripted()
-    flow = deliver(session, mail, to, message, pipelining=way.pipelining, chunking=way.chunking)  # type: ignore[arg-type]
+    flow = deliver(session, mail, to, message, pipelining=way.pipelining, chunking=way.chunking)
     with pytest.raises(error):
         peer.run(flow)
     assert peer.effects == []

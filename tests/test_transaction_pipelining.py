@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smtp_proto.effects import Receive, Send
+from smtp_proto.effects import Poll, Receive, Send
 from smtp_proto.errors import ConnectionLost
 from smtp_proto.outcome import Phase
 from smtp_proto.replies import Reply
 from smtp_proto.states import Stage
-from smtp_proto.transaction import deliver
+from smtp_proto.transaction import EAGER_SIZE, deliver
 
-from .deliveries import MESSAGE, SENDER, Delivery, Way, recipients, seen
+from .deliveries import EAGER, MESSAGE, SENDER, Delivery, Way, recipients, seen
 from .flows import Scripted, at_random, effects_of, introduced
 from .serving import Answering, Blunt
 
@@ -142,18 +142,20 @@ def test_a_lost_flight_behind_a_refusal_of_all() -> None:
 
 # -- the property -----------------------------------------------------------------------------------------------------
 
+PIPELINED = st.builds(Way, st.just(True), chunking=st.booleans(), lmtp=st.booleans())
 ANY_CODE = st.sampled_from([250, 250, 250, 251, 354, 421, 450, 503, 550, 199, 600])
 LEGAL = st.sampled_from([250, 250, 250, 251, 421, 450, 550, 199, 600])
+SENSIBLE = st.sampled_from([250, 250, 250, 251, 421, 450, 503, 550])
 
 
 def assert_the_same_both_ways(
     server: type[Answering | Blunt], way: Way, codes: dict[str, object], to: int, seed: int
 ) -> None:
-    def delivery(pipelining: bool) -> Delivery:
+    def delivery(way: Way) -> Delivery:
         peer = server(codes, lmtp=way.lmtp)  # type: ignore[arg-type]
-        return Delivery(way._replace(pipelining=pipelining), to=to, server=peer, pieces=at_random(seed))
+        return Delivery(way, to=to, server=peer, pieces=at_random(seed))
 
-    one, other = delivery(False), delivery(True)
+    one, other = delivery(way._replace(pipelining=False, chunking=bool(way.chunking))), delivery(way)
     assert one.outcome is not None
     assert other.outcome is not None
     assert type(one.error) is type(other.error)
@@ -168,7 +170,7 @@ def assert_the_same_both_ways(
 
 @settings(max_examples=200)
 @given(
-    way=st.builds(Way, chunking=st.booleans(), lmtp=st.booleans()),
+    way=PIPELINED,
     mail=ANY_CODE,
     rcpt=st.lists(ANY_CODE, min_size=1, max_size=4),
     data=st.one_of(st.just(354), ANY_CODE),
@@ -185,7 +187,7 @@ def test_pipelined_is_as_step_by_step_with_a_server_that_answers_anything(
 
 @settings(max_examples=200)
 @given(
-    way=st.builds(Way, chunking=st.booleans(), lmtp=st.booleans()),
+    way=PIPELINED,
     mail=LEGAL,
     rcpt=st.lists(LEGAL, min_size=1, max_size=4),
     data=st.sampled_from([354, 354, 421, 450, 550]),
@@ -199,3 +201,80 @@ def test_pipelined_is_as_step_by_step_with_the_real_server(
     """With a server that keeps to the protocol, whatever it refuses, both ways give the same outcome."""
     codes: dict[str, object] = {"MAIL": mail, "RCPT": rcpt, "DATA": data, way.end: final, "RSET": reset}
     assert_the_same_both_ways(Answering, way, codes, len(rcpt), seed)
+
+
+@settings(max_examples=200)
+@given(
+    lmtp=st.booleans(),
+    mail=SENSIBLE,
+    rcpt=st.lists(SENSIBLE, min_size=1, max_size=4),
+    final=st.lists(SENSIBLE, min_size=1, max_size=4),
+    reset=SENSIBLE,
+    blunt=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_eager_is_as_step_by_step(
+    lmtp: bool, mail: int, rcpt: Sequence[int], final: Sequence[int], reset: int, blunt: bool, seed: int
+) -> None:
+    """Whatever is refused while the message is on its way already, the outcome is as if it had been waited for."""
+    # A server that refuses MAIL and accepts the rest has accepted nothing that step by step would have asked for.
+    row = "final" if blunt else "BDAT LAST"
+    codes: dict[str, object] = {"MAIL": mail, "RCPT": rcpt, row: final, "RSET": reset}
+    assert_the_same_both_ways(Blunt if blunt else Answering, EAGER[lmtp], codes, len(rcpt), seed)
+
+
+@settings(max_examples=200)
+@given(
+    lmtp=st.booleans(),
+    mail=ANY_CODE,
+    rcpt=st.lists(ANY_CODE, min_size=1, max_size=4),
+    final=st.lists(ANY_CODE, min_size=1, max_size=4),
+    seed=st.integers(0, 1000),
+)
+def test_eager_with_a_server_that_answers_anything(
+    lmtp: bool, mail: int, rcpt: Sequence[int], final: Sequence[int], seed: int
+) -> None:
+    """Nothing is told to be delivered without an accepted recipient; nothing that is in doubt is told to be certain."""
+    server = Blunt({"MAIL": mail, "RCPT": rcpt, "final": final}, lmtp=lmtp)
+    delivery = Delivery(EAGER[lmtp], to=len(rcpt), server=server, pieces=at_random(seed))
+    outcome = delivery.outcome
+    assert outcome is not None
+    assert delivery.in_step or delivery.closed
+    if outcome.delivered:
+        assert outcome.mail is not None
+        assert outcome.mail.accepted
+        assert outcome.accepted != []
+    elif not outcome.may_be_delivered:
+        everybody = [recipient.reply is not None for recipient in outcome.recipients]
+        assert outcome.refusal is not None or (all(everybody) and not outcome.accepted) or 421 in delivery.codes
+
+
+@pytest.mark.parametrize("lmtp", [False, True])
+def test_eager_is_one_flight(lmtp: bool) -> None:
+    """Envelope and message are written at once, and nothing is read before."""
+    session = introduced(lmtp=lmtp)
+    peer = Scripted([b"250 m\r\n250 r\r\n250 r\r\n250 q\r\n" + b"250 q\r\n" * lmtp])
+    outcome = peer.run(deliver(session, SENDER, recipients(2), MESSAGE, pipelining=True, chunking="eager"))
+    assert outcome.delivered
+    assert peer.segments == [ONE_FLIGHT + b"BDAT %d LAST\r\n" % len(MESSAGE) + MESSAGE]
+    assert [type(effect) for effect in peer.effects] == [Poll, Send, Receive]
+
+
+def test_eager_needs_pipelining_and_a_message_that_is_not_large() -> None:
+    """Without PIPELINING each command waits for its answer, and a large message for those to its envelope."""
+    alone = Delivery(Way(False, "eager"))
+    assert alone.result.delivered
+    assert len(effects_of(Send, alone.joined.client.effects)) == 6
+    assert Delivery(EAGER[0], {"MAIL": 550}, message=b"x" * EAGER_SIZE).rows == ["MAIL", "RSET"]
+    assert Delivery(EAGER[0], {"MAIL": 550}, message=b"x" * (EAGER_SIZE - 2)).server.messages == []
+
+
+@pytest.mark.parametrize("room", [1, 10, 64])
+def test_eager_with_two_full_buffers(room: int) -> None:
+    """What is answered to the envelope while the message goes out is taken in, and is no answer to the message."""
+    message = b"line\r\n" * 2000
+    delivery = Delivery(EAGER[0], {"RCPT": [550, 250]}, to=200, room=room, message=message)
+    assert delivery.result.delivered
+    assert len(delivery.result.accepted) == 199
+    assert delivery.server.messages == [message]
+    assert delivery.in_step

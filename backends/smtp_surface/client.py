@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, TypedDict
 from smtp_proto.client import ClientConnection
 from smtp_proto.grammar import clean_text
 from smtp_proto.session import ClientSession
+from smtp_proto.transaction import Chunking
 from smtp_proto.transcript import Observer, closed_said, connected_said
 
 from .conversations import Answer
@@ -40,6 +41,7 @@ class Options(TypedDict, total=False):
     server_hostname: str | None
     allow_cleartext_auth: bool
     pipelining: bool
+    chunking: Chunking | None
     transcript: Observer | None
 
 
@@ -55,7 +57,9 @@ class Client(MailConversations):
 
     Beyond `smtplib`: `server_hostname` is the name that the certificate must have, where `host` is only an address;
     `allow_cleartext_auth` lets `login` send a password over an unencrypted connection to another host; `pipelining`
-    set to False sends one command at a time whatever the server offers; `transcript` is told all that is said, secrets
+    set to False sends one command at a time whatever the server offers; `chunking` set to False sends messages by DATA
+    only, and to "eager" sends a small one together with its envelope, for servers that are known to bear it
+    (``docs/pipelining.md``); LMTP uses DATA unless `chunking` is given; `transcript` is told all that is said, secrets
     masked (`smtp_proto.transcript.Transcript`).
     """
 
@@ -97,6 +101,7 @@ class Client(MailConversations):
         server_hostname: str | None = None,
         allow_cleartext_auth: bool = False,
         pipelining: bool = True,
+        chunking: Chunking | None = None,
         transcript: Observer | None = None,
     ) -> None:
         self._port = port
@@ -107,6 +112,8 @@ class Client(MailConversations):
         self.server_hostname = server_hostname
         self.allow_cleartext_auth = allow_cleartext_auth
         self.pipelining = pipelining
+        if chunking is not None:
+            self.chunking = chunking
         self.transcript = transcript
         self._name_made = own_name(None)
         self.local_hostname = local_hostname if local_hostname is not None else self._name_made

@@ -33,6 +33,7 @@ from smtp_proto.parsing import written_command
 from smtp_proto.replies import Reply
 from smtp_proto.session import ClientSession
 from smtp_proto.states import Stage, State
+from smtp_proto.transaction import Chunking
 from smtp_proto.transcript import Observer, Said, body_said, command_said
 
 from .addresses import CRLF, _addr_only, bCRLF
@@ -71,6 +72,8 @@ class Conversations:
     #: Re-encode a message of eight bits for a server that does not offer 8BITMIME, and one with lines that are too long
     #: for SMTP, where that breaks nothing; False sends it as it is, as `smtplib` does.
     reencode: bool = True
+    #: Send messages by BDAT where the server offers CHUNKING (RFC 3030), and with "eager" together with the envelope.
+    chunking: Chunking = True
     #: Send passwords over connections that anyone on the way can read.
     allow_cleartext_auth: bool = False
     #: Told everything that is said, secrets masked (`smtp_proto.transcript`).

@@ -22,8 +22,9 @@ from smtp_proto.outcome import Outcome, Phase
 from smtp_proto.parameters import Size
 from smtp_proto.replies import Reply
 from smtp_proto.session import ClientSession
+from smtp_proto.sources import source_of
 from smtp_proto.states import State
-from smtp_proto.transaction import MessageWriter
+from smtp_proto.writing import MessageWriter
 
 from .addresses import one_address, path_of
 from .arguments import message_octets, options_for, size_on_the_wire, split_options
@@ -53,7 +54,7 @@ class MailConversations(LoginConversations):
         with self._translated():
             try:
                 if writer is not None and self._own("send"):
-                    written = yield from writer.lines(octets)
+                    written = (yield from writer.lines(source_of(octets))) and (yield from writer.finish())
                 else:
                     written = writer is None or not (yield from writer.refused())
                     if written:
@@ -172,6 +173,7 @@ class MailConversations(LoginConversations):
         mail = Mail(sender, split_options(fit.options))
         recipients = [Rcpt(path, split_options(given)) for path, given in zip(paths, parameters, strict=True)]
         pipelining = self.pipelining and self.has_extn("pipelining")
+        chunking = (self.chunking or fit.binary) if self.has_extn("chunking") else False
         with self._translated():
             yield from deliver_within(
                 session,
@@ -180,7 +182,7 @@ class MailConversations(LoginConversations):
                 fit.octets,
                 limits=self._offer.limits,
                 pipelining=pipelining,
-                chunking=fit.binary,
+                chunking=chunking,
                 outcome=outcome,
                 renew=self._renew if self.reconnect is not None else None,
             )

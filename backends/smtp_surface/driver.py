@@ -115,7 +115,7 @@ class BlockingDriver(Driver[BlockingTransport]):
             Poll: lambda transport, effect: transport.poll(),
             Connect: self._connect,
             StartTLS: self._start_tls,
-            Pull: lambda transport, effect: next(effect.chunks, None),
+            Pull: lambda transport, effect: effect.next(),
             Close: lambda transport, effect: transport.close(),
         }
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from smtp_proto.transaction import Chunking
+
 from .client import LMTP_PORT, SMTP_SSL_PORT, Client
 from .timeouts import NOT_GIVEN
 
@@ -41,6 +43,7 @@ class OverLMTP(Client):
     """LMTP (RFC 2033), over TCP or, for a host that begins with "/", a Unix socket."""
 
     ehlo_msg = "lhlo"
+    chunking: Chunking = False  # hardly any LMTP server offers it, and to a server near by a round trip costs nothing
     _lmtp = True
 
     def __init__(

@@ -96,7 +96,7 @@ def play(library: Any, conversation: Conversation) -> list[Step]:
     def construct() -> None:
         nonlocal client
         host = "server.test" if conversation.constructed else ""
-        options = {} if library is smtplib else {"pipelining": False}
+        options = {} if library is smtplib else {"pipelining": False, "chunking": False}
         client = Client(host, local_hostname="client.test", timeout=_TIMEOUT, **options)
 
     def block(raising: bool, inner: tuple[Call, ...]) -> None:

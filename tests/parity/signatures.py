@@ -21,6 +21,7 @@ EXTRA_ARGUMENTS: Final = {
     "server_hostname": "the name that a certificate must have, where the host is only an address",
     "allow_cleartext_auth": "the way back to log-ins in the clear",
     "pipelining": "the way back to one command at a time",
+    "chunking": "the way back to DATA alone, and on to one flight",
     "transcript": "is told all that is said",
     "reencode": "the way back to messages that are sent as they are given",
     "token": "log-ins with OAuth",

@@ -1,0 +1,167 @@
+"""Writing one message: behind its 354, or as one chunk of BDAT, in pieces, and listening meanwhile.
+
+Theory of operation.  A message is put into the connection piece by piece, and a piece goes out when the next one is
+there: so the last one leaves with the end of the message, and with whatever the caller puts behind it (`finish`).  What
+the server says before the message is out is either the answer to a command before it, which goes to `take`, or the
+answer to the message: a refusal ends it, and an acceptance of what was not sent is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .body import LineEndEncoder
+from .commands import Bdat, EndOfData
+from .effects import Call, Flow, Pull
+from .errors import InvalidArgument, RemoteProtocolError
+from .events import ReplyReceived
+from .outcome import Outcome, Phase
+from .session import ClientSession
+from .sources import PIECE, Source, octets_of, pieces
+from .states import Stage
+from .transcript import body_said
+
+#: Told, as a message goes out, how many of its octets have, and how many there are (None: not known).
+Progress = Callable[[int, int | None], object]
+Take = Callable[[ReplyReceived], None]
+
+
+class MessageWriter:
+    """Writes one message; `outcome` says how far it came.
+
+    `take` is given the answers to earlier commands that come in meanwhile; without it there must be none outstanding.
+
+    `lines`, `chunk` and `finish` return False where the server has refused the message before it was all out:
+    `outcome.final` has the refusal, and the connection is aborted, for the server may go on reading what it has
+    refused, or may take it for commands.  They raise `ConnectionLost` if it is lost, `RemoteProtocolError` if the
+    server accepts what it does not have, and whatever the source raises.
+    """
+
+    def __init__(
+        self, session: ClientSession, outcome: Outcome, take: Take | None = None, progress: Progress | None = None
+    ) -> None:
+        self.session = session
+        self.connection = session.connection
+        self.outcome = outcome
+        self._take = take
+        self._progress = progress
+        self._first = 0  # the ticket of the first answer that is one to the message
+        self._behind = 0  # octets put behind the message
+        self._total: int | None = None
+        self._put = 0  # octets of the source that were put into the connection
+
+    def lines(self, source: Source) -> Flow[bool]:
+        """Put the lines of a message and its end, dots stuffed and line ends normalised; all but the last is out."""
+        if (yield from self.refused()):
+            return False
+        self._first = 0
+        self.outcome.phase = Phase.BODY
+        if not (yield from self._pieces(source, None)):
+            return False
+        self.connection.send(EndOfData())
+        self._say(self._put)
+        return True
+
+    def refused(self) -> Flow[bool]:
+        """True, and all as with a False of `lines`, if the server has said more than its 354 by now, or hung up."""
+        yield from self.session.poll()
+        if self.connection.unread or not self.connection.can_send(EndOfData()):
+            yield from self._heard()
+            return True
+        return False
+
+    def chunk(self, source: Source) -> Flow[bool]:
+        """Put a message as one BDAT LAST (RFC 3030 2); all but the last is out.  Unless it is binary its line ends are
+        normalised.
+
+        Where answers are outstanding, it goes behind the commands that they are due to.
+        """
+        assert source.encoded is not None, "the size of a chunk must be known"
+        yield from self.session.look()
+        self.outcome.phase = Phase.BODY
+        self._first = self.session.say(Bdat(source.encoded, last=True))
+        self._say(source.encoded)
+        if source.binary:
+            return (yield from self._pieces(source, None))
+        encoder = LineEndEncoder()
+        if not (yield from self._pieces(source, encoder.encode)):
+            return False
+        self.connection.send_body(encoder.finish())
+        return True
+
+    def finish(self, behind: int = 0) -> Flow[bool]:
+        """Write the last of it, and the `behind` octets that were put behind it.
+
+        From here on the server may have the message.
+        """
+        self._behind = behind
+        self.outcome.phase = Phase.SENT
+        return (yield from self._written(complete=True))
+
+    def _pieces(self, source: Source, encode: Callable[[bytes], bytes] | None) -> Flow[bool]:
+        connection, chunks, at_hand = self.connection, source.chunks, source.at_hand
+        self._total = source.length
+        unsent = 0
+        while True:
+            # Pieces of a message that is at hand need no effect; an application's stream may want to be awaited.
+            chunk = next(at_hand, None) if at_hand is not None else (yield from Pull(chunks))
+            if chunk is None:
+                break
+            for piece in pieces(octets_of(chunk)):
+                if unsent and unsent + len(piece) > PIECE:
+                    if not (yield from self._written(complete=False)):
+                        return False
+                    unsent = 0
+                unsent += len(piece)
+                self._put += len(piece)
+                if source.length is not None and self._put > source.length:
+                    break
+                connection.send_body(piece if encode is None else encode(piece))
+        if source.length is not None and self._put != source.length:
+            # What was announced cannot be taken back, and to end it here would deliver something else.
+            raise InvalidArgument(
+                "message",
+                f"the source had {source.length} octets when it was measured, now it has "
+                f"{'more' if self._put > source.length else self._put}",
+            )
+        return True
+
+    def _written(self, complete: bool) -> Flow[bool]:
+        """Write what there is; False if the server has refused the message before all of it was out."""
+        if (yield from self.session.flush(Stage.BODY, self._hear)) and (complete or not self._hear(1)):
+            if self._progress is not None:
+                yield from Call(self._progress, self._put, self._total)
+            return True
+        yield from self._heard()
+        return False
+
+    def _hear(self, left: int) -> bool:
+        """What the server has said while `left` octets are not written; True if that ends the message."""
+        if left <= self._behind:
+            return False  # the message is out: it is an answer like any other
+        while self.connection.unread:
+            if self.connection.answered >= self._first:
+                return True
+            event = self.session.heard()
+            if event is None:
+                break
+            self._taken(event)
+        return False
+
+    def _taken(self, event: ReplyReceived) -> None:
+        assert self._take is not None, "nothing was outstanding"
+        self._take(event)
+
+    def _heard(self) -> Flow[None]:
+        """What the server says to the message before it is out: a refusal, or nothing more."""
+        while (event := (yield from self.session.reply())).ticket < self._first:
+            self._taken(event)
+        reply = event.reply
+        if reply.severity in (2, 3):
+            raise RemoteProtocolError(f"{reply.code} before the message was sent", reply)
+        self.outcome.end(reply, self.outcome.accepted if self.connection.lmtp else [])
+        self.connection.abort()
+
+    def _say(self, octets: int) -> None:
+        if self.session.observe is not None:
+            self.session.observe(body_said(octets))
