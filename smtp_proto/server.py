@@ -68,6 +68,11 @@ class ServerConnection:
         return self._owed is not None
 
     @property
+    def replies_waiting(self) -> int:
+        """How many replies `data_to_send` would give out."""
+        return len(self._out)
+
+    @property
     def replies_owed(self) -> int:
         """How many replies what was received last is owed: more than one only at LMTP's end of a message."""
         return self._final_left if self._owed is not None else 0

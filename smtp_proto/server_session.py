@@ -66,6 +66,9 @@ class Settings(NamedTuple):
     offer: tuple[str, ...] = ()
 
 
+# Replies held back so that a pipelined group is answered in one segment: more than any honest group has.  A client that
+# sends commands without end, and reads nothing, would fill the memory with them.
+MAX_REPLIES = 256
 # No limit: more than any session holds.
 MANY = 1 << 62
 _OK = Reply(250, "2.0.0 OK")
@@ -184,6 +187,8 @@ class ServerSession:
                     connection.receive_eof()
                 continue
             again = False
+            if connection.replies_waiting >= MAX_REPLIES:
+                yield from self._flush()
             if event is PAUSED:
                 yield from self._flush()
                 yield from self._secure()

@@ -9,7 +9,7 @@ import pytest
 
 from smtp_proto.effects import Effect, Receive, StartTLS
 from smtp_proto.server import ServerConnection
-from smtp_proto.server_session import ServerSession, Settings
+from smtp_proto.server_session import MAX_REPLIES, ServerSession, Settings
 
 from .flows import Scripted
 from .serving import DATA, EHLO, MAIL, QUIT, RCPT, Deciding, replies_in
@@ -102,3 +102,14 @@ def test_whoever_runs_the_server_hears_of_errors() -> None:
     Scripted([EHLO, MAIL, QUIT]).run(session.run())
     assert errors == handler.failures
     assert [str(error) for error in errors] == ["in mail"]
+
+
+def test_replies_are_not_held_back_without_end() -> None:
+    """A pipelined group is answered in one segment, but a flood of commands is not collected in memory."""
+    handler = Deciding()
+    peer = Scripted([EHLO + b"RSET\r\n" * 100, b"RSET\r\n" * 1000, QUIT])
+    peer.run(session_with(handler).run())
+    sizes = [segment.count(b"\r\n") for segment in peer.segments]
+    assert sum(sizes) == 1 + len(session_with(handler).offers()) + 1 + 1100 + 1
+    assert len(peer.segments[1].splitlines()) > 100
+    assert max(sizes) <= MAX_REPLIES

@@ -7,12 +7,10 @@ import socket
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Unpack
+from typing import Any
 
-from smtp_proto.handler import Handler
 from smtp_surface.async_driver import AsyncTransport
-from smtp_surface.async_server import AsyncServer, Serving
-from smtp_surface.serving import ServerOptions
+from smtp_surface.async_server import AsyncServer
 
 from .transport import StreamTransport
 
@@ -84,11 +82,4 @@ class Server(AsyncServer):
         return _Tasks()
 
 
-def serve(
-    handler: Handler | None = None, host: str = "127.0.0.1", port: int = 0, **options: Unpack[ServerOptions]
-) -> Serving:
-    """A server, ``async with serve(handler) as server:`` for the time of a block, or ``await serve(handler)`` for ever.
-
-    The arguments are those of `Server`.
-    """
-    return Serving(Server(handler, host, port, **options))
+serve = Server.serve

@@ -17,14 +17,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, Unpack
 
 from smtp_proto.effects import Sent
+from smtp_proto.handler import Handler
 from smtp_proto.server_session import ServerSession
 
 from .async_driver import AsyncDriver, AsyncTransport
 from .listening import address_of, close, listen
-from .serving import PAUSE, Service
+from .serving import PAUSE, ServerOptions, Service
 
 if TYPE_CHECKING:
     import socket
@@ -131,6 +132,27 @@ class AsyncServer(Service):
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
+    @classmethod
+    def serve(
+        cls,
+        handler: Handler | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        task_status: Any = None,
+        **options: Unpack[ServerOptions],
+    ) -> Serving:
+        """Serve: for the time of a block, or until stopped.
+
+        ``async with serve(handler) as server:`` serves until the block is left, and ``await serve(handler)`` until
+        `stop` is called or the task is cancelled; ``server = await nursery.start(serve, handler)`` does that in a task
+        of its own, and gives the server when it listens (trio's nursery, anyio's task group).  The arguments are the
+        server's.  `OSError` if the address is taken.
+
+        Left by an exception, the block's messages under way are finished too; cancelled, all connections are cut.
+        """
+        return Serving(cls(handler, host, port, **options), task_status)
+
     def stop(self) -> None:
         """Have `serve`, where it is awaited, end: messages under way are finished, for `grace` seconds."""
         if self._stopped is not None:
@@ -202,6 +224,8 @@ class AsyncServer(Service):
                     sock.close()  # gone again
                     continue
                 self._connections.add(connection)
+                if self._emptied is not None:
+                    connection.stop()  # it came in just before nobody was accepted any more
                 tasks.start_soon(self._serve, connection)
 
     async def _serve(self, connection: _Connection) -> None:

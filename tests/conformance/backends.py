@@ -11,7 +11,7 @@ import pickle
 import socket
 import ssl
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack
 from functools import partial
 from inspect import isawaitable, iscoroutinefunction
 from types import ModuleType
@@ -159,6 +159,11 @@ class AsyncBackend(Backend):
         # A callback, in the loop's thread, calls the client back; what it may not do it is told before any await.
         called().send(None)
         raise AssertionError("a callback must not get this far")
+
+    def in_a_block(self, manager: AbstractAsyncContextManager[T]) -> AbstractContextManager[T]:
+        """An asynchronous context manager that is entered and left in the loop."""
+        assert self._portal is not None
+        return self._portal.wrap_async_context_manager(manager)
 
     def open(self, kind: str | type[Any], *args: Any, **options: Any) -> Client:
         async def opened() -> Any:

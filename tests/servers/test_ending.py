@@ -1,4 +1,4 @@
-"""The blocking `Server` with many clients, and that it ends when told to, whatever they are doing."""
+"""Servers with many clients, and that they end when told to, whatever those are doing."""
 
 from __future__ import annotations
 
@@ -6,30 +6,27 @@ import smtplib
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
 
-from smtp_blocking import SMTP, Server
+from smtp_blocking import SMTP
+from smtp_proto.server_session import Settings
 from smtp_proto.states import DEFAULT_TIMEOUTS, Stage
+from smtp_surface.serving import Service
 from tests.certificates import server_context
-from tests.leaks import nothing_left_behind
 from tests.scripts import PATIENCE
 
-
-@pytest.fixture(autouse=True)
-def _nothing_left_behind() -> Iterator[None]:
-    with nothing_left_behind():
-        yield
+from .conftest import Serve
 
 
-def connect(server: Server) -> SMTP:
+def connect(server: Service) -> SMTP:
     return SMTP(server.host, server.port, "client.test", PATIENCE)
 
 
-def dialogue(server: Server) -> socket.socket:
+def dialogue(server: Service) -> socket.socket:
     """A connection without a client behind it, its greeting read."""
     sock = socket.create_connection((server.host, server.port), PATIENCE)
     assert sock.recv(1000).startswith(b"220 ")
@@ -47,8 +44,8 @@ def read_to_the_end(sock: socket.socket) -> None:
             pass
 
 
-def test_many_connections() -> None:
-    """Many clients at once, each served in its own thread, and no message is lost."""
+def test_many_connections(serve: Serve) -> None:
+    """Many clients at once, each served by itself, and no message is lost."""
 
     def deliver(number: int) -> None:
         with connect(server) as client:
@@ -56,14 +53,14 @@ def test_many_connections() -> None:
                 sender = f"a{number}.{part}@client.test"
                 assert client.sendmail(sender, "b@mx.test", b"x" * 20_000) == {}
 
-    with Server() as server, ThreadPoolExecutor(20) as executor:
+    with serve() as server, ThreadPoolExecutor(20) as executor:
         list(executor.map(deliver, range(40)))
     assert len({message.sender for message in server.messages}) == 200
 
 
-def test_too_many_connections() -> None:
+def test_too_many_connections(serve: Serve) -> None:
     """Beyond `max_connections` a client is told 421; when others have gone, there is room again."""
-    with Server(max_connections=2) as server:
+    with serve(max_connections=2) as server:
         first, second = connect(server), connect(server)
         with pytest.raises(smtplib.SMTPConnectError, match="Too many connections") as raised:
             connect(server)
@@ -71,12 +68,12 @@ def test_too_many_connections() -> None:
         first.quit()
         second.noop()
         deadline = time.monotonic() + PATIENCE
-        while not has_room(server):  # the thread of the first may not have ended yet
+        while not has_room(server):  # what served the first may not have ended yet
             assert time.monotonic() < deadline
         second.quit()
 
 
-def has_room(server: Server) -> bool:
+def has_room(server: Service) -> bool:
     try:
         connect(server).quit()
     except smtplib.SMTPConnectError:
@@ -113,21 +110,13 @@ def nothing(sock: socket.socket) -> None:
     assert sock.fileno() >= 0
 
 
-def replies_that_nobody_reads(sock: socket.socket) -> None:
-    ask(sock, b"EHLO client.test\r\n")
-    sock.settimeout(0.2)
-    with suppress(TimeoutError):
-        while True:  # until the server stops reading, because it cannot write
-            sock.sendall(b"NOOP\r\n" * 10_000)
-
-
 @pytest.mark.parametrize(
     "leave",
-    [nothing, half_a_command, half_a_message, half_a_chunk, half_a_handshake, replies_that_nobody_reads],
+    [nothing, half_a_command, half_a_message, half_a_chunk, half_a_handshake],
 )
-def test_stop_with_connections_open(leave: Callable[[socket.socket], None]) -> None:
+def test_stop_with_connections_open(leave: Callable[[socket.socket], None], serve: Serve) -> None:
     """Stopping cuts the connections that are open, in the middle of whatever they do, and keeps no half message."""
-    with Server(tls_context=server_context(), grace=0) as server:
+    with serve(tls_context=server_context(), grace=0) as server:
         socks = [dialogue(server) for _ in range(3)]
         for sock in socks:
             leave(sock)
@@ -138,7 +127,20 @@ def test_stop_with_connections_open(leave: Callable[[socket.socket], None]) -> N
     assert server.messages == []
 
 
-def test_stop_while_clients_deliver() -> None:
+def test_stop_with_replies_that_nobody_reads(serve: Serve) -> None:
+    """A client that writes and does not read holds nobody up: others are served, and it is cut at the end."""
+    talkative = Settings(offer=tuple(f"X-LINE{number} {'x' * 400}" for number in range(100)))
+    with serve(settings=talkative, grace=0) as server, dialogue(server) as sock:
+        sock.settimeout(0.2)
+        with suppress(TimeoutError):
+            while True:  # until the server stops reading, because it cannot write
+                sock.sendall(b"EHLO client.test\r\n" * 1000)
+        connect(server).quit()
+    with sock:
+        assert server.messages == []
+
+
+def test_stop_while_clients_deliver(serve: Serve) -> None:
     """Stopped under load: clients get an exception, and what they were told was delivered is there."""
     delivered: list[str] = []
     going = threading.Event()
@@ -153,9 +155,8 @@ def test_stop_while_clients_deliver() -> None:
         except OSError:
             return
 
-    server = Server()
     with ThreadPoolExecutor(4) as executor:
-        with server:
+        with serve() as server:
             futures = [executor.submit(deliver, number) for number in range(4)]
             assert going.wait(PATIENCE)
         for future in futures:
@@ -163,31 +164,26 @@ def test_stop_while_clients_deliver() -> None:
     assert set(delivered) <= {message.sender for message in server.messages}
 
 
-def test_port_is_freed() -> None:
+def test_port_is_freed(serve: Serve) -> None:
     """When it has stopped nobody listens, and the port can be taken again at once."""
-    with Server() as server:
+    with serve() as server:
         connect(server).quit()
     with pytest.raises(ConnectionRefusedError):
         connect(server)
-    with Server(port=server.port) as again:
+    with serve(port=server.port) as again:
         assert again.port == server.port
         connect(again).quit()
-    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
-        Server(port=taken.getsockname()[1]).start()
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        pytest.raises(OSError, match="in use"),
+        serve(port=taken.getsockname()[1]),
+    ):
+        pass
 
 
-def test_stop_is_forgiving() -> None:
-    """Stopping twice, or without having started, does nothing."""
-    server = Server()
-    server.stop()
-    server.start()
-    server.stop()
-    server.stop()
-
-
-def test_silent_clients_are_told_and_cut() -> None:
+def test_silent_clients_are_told_and_cut(serve: Serve) -> None:
     """A client that says nothing for the time of `Stage.SERVER` is told 421 (RFC 5321 3.8) and cut."""
-    with Server(timeouts={**DEFAULT_TIMEOUTS, Stage.SERVER: 0.1}) as server, dialogue(server) as sock:
+    with serve(timeouts={**DEFAULT_TIMEOUTS, Stage.SERVER: 0.1}) as server, dialogue(server) as sock:
         octets = b""
         while received := sock.recv(1000):
             octets += received
