@@ -28,6 +28,8 @@ class Mechanism(ABC):
 
     name: str
     shows_secret: bool = True
+    #: True once an exchange with it has begun: it is good for one.
+    used: bool = False
     #: True if a success counts only when the server has proven itself in this very exchange (see `succeeded`).
     proves_server: bool = False
 

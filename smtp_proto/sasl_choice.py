@@ -35,16 +35,19 @@ class Account(NamedTuple):
         return f"Account({self.user!r}, ***)"
 
 
+def _offers_plus(offered: Sequence[str]) -> bool:
+    return any(name.endswith(PLUS) for name in offered)
+
+
 def _scram(name: str) -> Callable[[Account, Sequence[str]], Mechanism | None]:
     def make(account: Account, offered: Sequence[str]) -> Mechanism | None:
         if account.password is None or account.authorization_identity:
             return None  # scramp has no place for an authorization identity
         binding = account.bindings[0] if account.bindings else None
-        plus_offered = any(other.startswith("SCRAM-") and other.endswith(PLUS) for other in offered)
         if name.endswith(PLUS):
             if binding is None:
                 return None
-        elif binding is not None and plus_offered:
+        elif binding is not None and _offers_plus(offered):
             # RFC 5802 6: who can bind, and is offered to, must.  Taking the plain form when the other was refused would
             # be what somebody between the two ends would want.
             return None
@@ -130,6 +133,9 @@ def choose(account: Account, offered: Sequence[str], wanted: Sequence[str] | Non
     """
     offered = [name.upper() for name in offered]
     wanted = [name.upper() for name in (PREFERENCE if wanted is None else wanted)]
+    if not _offers_plus(wanted) and _offers_plus(offered):
+        # Who names others has decided to do without, for a server whose binding does not work, say.
+        account = account._replace(bindings=())
     found: list[Mechanism] = []
     problem: MissingExtra | InvalidArgument | None = None
     for name in wanted:

@@ -43,9 +43,15 @@ def _context(protocol: str, hostname: str, user: str | None, password: str | Non
 
 
 def _token(context: Context, challenge: bytes | None) -> bytes | None:
-    """The answer to a token; what a broken one makes pyspnego raise is of many kinds, `struct.error` among them."""
+    """The next token, `challenge` being the server's.
+
+    What a broken one makes pyspnego raise is of many kinds, `struct.error` among them.  What it raises before there is
+    one, without a ticket for instance, is not the server's fault and goes on as it is.
+    """
+    if not challenge:
+        return context.step(None)
     try:
-        return context.step(challenge or None)
+        return context.step(challenge)
     except Exception as error:
         raise UnacceptableChallenge(f"the server's token: {type(error).__name__}") from error
 

@@ -20,11 +20,12 @@ from base64 import b64decode
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from .channel_binding import TLSFacts
 from .client import ClientConnection
 from .commands import Auth, AuthResponse, Command, Ehlo, Helo, Lhlo, Quit, Rset, StartTLS
 from .effects import Call, Close, Connect, Flow, Poll, Receive, Send
 from .effects import StartTLS as StartTLSEffect
-from .errors import ConnectionLost, ProtocolError, RemoteProtocolError
+from .errors import ConnectionLost, LocalProtocolError, ProtocolError, RemoteProtocolError
 from .events import NEED_DATA, ConnectionClosed, ReplyReceived, ServiceClosing
 from .replies import Reply
 from .sasl import MAX_CHALLENGES, AuthenticationAborted, Mechanism, ServerNotProven, UnacceptableChallenge
@@ -52,6 +53,8 @@ class ClientSession:
     def __init__(self, connection: ClientConnection, observe: Observer | None = None) -> None:
         self.connection = connection
         self.observe = observe
+        #: What is known of the TLS session that STARTTLS has begun; None without one.
+        self.tls_facts: TLSFacts | None = None
         #: True once a log-in has succeeded over this connection.
         self.authenticated = False
         self._write_failed: OSError | None = None  # why the end came
@@ -214,8 +217,12 @@ class ClientSession:
         connection aborted, if the server was to prove itself and has not.  If the mechanism raises anything else, the
         exchange is cancelled and what it raised goes on; the session stays usable, unless the server answers "*" with a
         334 or hangs up.  Interrupted or cancelled in the middle of the exchange, the connection is aborted.
+        `LocalProtocolError` for a mechanism that has been used before.
         """
         exchange = exchange or self.command
+        if mechanism.used:
+            raise LocalProtocolError(f"a mechanism is good for one exchange: make a new {type(mechanism).__name__}")
+        mechanism.used = True
         first = (yield from Call(mechanism.step, None)) if initial_response else None
         command = Auth(mechanism.name, first)
         challenges = 1 if first is not None else 0
@@ -291,7 +298,7 @@ class ClientSession:
             if octets:
                 self.connection.receive_data(octets)
             self.connection.next_event()  # raises if anything came behind the 220
-            yield from StartTLSEffect(context, server_hostname)
+            self.tls_facts = yield from StartTLSEffect(context, server_hostname)
             self.connection.tls_established()
             self.authenticated = False
             if then is not None:

@@ -10,7 +10,7 @@ import pytest
 from smtp_proto.client import ClientConnection
 from smtp_proto.commands import Auth, AuthResponse, Command
 from smtp_proto.effects import Call, Flow, Poll
-from smtp_proto.errors import ConnectionLost, InvalidArgument, RemoteProtocolError
+from smtp_proto.errors import ConnectionLost, InvalidArgument, LocalProtocolError, RemoteProtocolError
 from smtp_proto.replies import Reply
 from smtp_proto.sasl import MAX_CHALLENGES, AuthenticationAborted, CramMD5, Login, Mechanism, Plain
 from smtp_proto.sasl_exchange import Credentials
@@ -158,6 +158,18 @@ def test_a_mistake_in_the_credentials_sends_nothing() -> None:
     with pytest.raises(InvalidArgument):
         Plain("a\0b", "secret")
     assert peer.written == b""
+    assert in_step(session)
+
+
+def test_a_mechanism_is_good_for_one_exchange() -> None:
+    """A second exchange with the same mechanism, which stands somewhere in the first one, sends nothing."""
+    session = introduced()
+    mechanism = Stepping(b"a", b"b")
+    peer = Scripted([b"535 no\r\n"])
+    assert peer.run(session.authenticate(mechanism)).code == 535
+    with pytest.raises(LocalProtocolError, match="make a new Stepping"):
+        peer.run(session.authenticate(mechanism))
+    assert len(peer.segments) == 1
     assert in_step(session)
 
 

@@ -21,15 +21,19 @@ from smtp_proto import (
     Phase,
     ProtocolError,
     Rcpt,
+    Reply,
     ServerConnection,
     ServerSession,
     Settings,
     Stage,
     deliver,
 )
+from smtp_proto.channel_binding import bindings
 from smtp_proto.effects import Call, Close, Connect, Poll, Pull, Receive, Send, Sent, StartTLS
+from smtp_proto.handler import UserHandler
+from smtp_proto.sasl_scram import Scram
 
-from .certificates import client_context, server_context
+from .certificates import client_context, own_certificate, server_context
 from .flows import at_random, single, whole
 from .serving import Deciding
 
@@ -98,6 +102,30 @@ def test_two_engines_in_memory(tls: bool, pieces: Callable[[int], int], clock: C
     assert [message.content for message in handler.messages] == [b"Subject: x\r\n\r\n.\r\n"]
     assert not client.reading
     assert client.deadline is None
+
+
+def test_a_log_in_that_is_bound_to_tls(clock: Clock) -> None:
+    """Both ends are told of the TLS session, and a log-in can be bound to it, all in memory."""
+    settings = Settings(tls_context=server_context(), mechanisms=("SCRAM-SHA-1-PLUS",), certificate=own_certificate())
+    session = ClientSession(ClientConnection())
+
+    def logging_in() -> Flow[Reply]:
+        yield from session.greet()
+        yield from session.hello("client.test")
+        yield from session.start_tls(client_context(), "localhost")
+        yield from session.hello("client.test")
+        facts = session.tls_facts
+        assert facts is not None
+        [binding] = bindings(facts, facts.peer_certificate)
+        reply = yield from session.authenticate(Scram("tim", "s3cret", "SCRAM-SHA-1-PLUS", binding=binding))
+        yield from session.quit()
+        return reply
+
+    server = Engine(ServerSession(ServerConnection(), UserHandler({"tim": "s3cret"}), settings).run(), clock)
+    client = Engine(logging_in(), clock)
+    join(client, server, whole)
+    assert client.result().code == 235
+    server.result()
 
 
 def test_a_long_stream(clock: Clock) -> None:

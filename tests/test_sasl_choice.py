@@ -78,6 +78,11 @@ def test_what_is_wanted() -> None:
     """Names say which, and in which order; some are taken only so."""
     assert names(PASSWORD, wanted=["login", "PLAIN"]) == ["LOGIN", "PLAIN"]
     assert names(PASSWORD, ["PLAIN"], wanted=["SCRAM-SHA-1"]) == []
+    assert names(BOUND, wanted=["SCRAM-SHA-1"]) == ["SCRAM-SHA-1"]
+    [unbound] = choose(BOUND, EVERYTHING, ["SCRAM-SHA-1"])
+    assert (unbound.step(None) or b"").startswith(b"n,,")
+    [bound] = choose(BOUND, ["SCRAM-SHA-1"], ["SCRAM-SHA-1"])
+    assert (bound.step(None) or b"").startswith(b"y,,")
     assert names(PASSWORD, wanted=["NTLM"]) == ["NTLM"]
     assert names(Account("trace"), wanted=["ANONYMOUS", "NTLM"]) == ["ANONYMOUS"]
     with pytest.raises(InvalidArgument, match="'X-OWN' is none of EXTERNAL, "):

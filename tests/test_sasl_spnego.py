@@ -71,6 +71,26 @@ def test_a_password_shows_itself_to_nobody() -> None:
     assert "s3cret" not in f"{mechanism!r}{mechanism}"
 
 
+def test_what_is_missing_here_is_not_the_servers_fault() -> None:
+    """What pyspnego raises before there is a token of the server's (no ticket, for instance) goes on as it is."""
+
+    class Missing:
+        complete = False
+
+        def step(self, in_token: bytes | None = None) -> bytes | None:
+            raise ZeroDivisionError
+
+        def wrap(self, data: bytes, encrypt: bool = True) -> Any:
+            raise AssertionError
+
+        unwrap = wrap
+
+    for mechanism in (Ntlm("u", "p", context=Missing()), Gssapi("mx.test", context=Missing())):
+        for nothing in (None, b""):
+            with pytest.raises(ZeroDivisionError):
+                mechanism.step(nothing)
+
+
 # -- GSSAPI -----------------------------------------------------------------------------------------------------------
 
 

@@ -47,13 +47,14 @@ class LoginConversations(Conversations):
         step: Mechanism
         if isinstance(authobject, Mechanism):
             step = authobject
-            if mechanism.upper() != step.name:
+            if mechanism.upper() != step.name.upper():
                 raise ValueError(f"mechanism {mechanism!r} is not the one of {step.name}")
         else:
             step = _WrappedAuthObject(self, mechanism.upper(), authobject)
         if step.shows_secret and not self.allow_cleartext_auth and self._may_be_overheard():
+            secret = "token" if isinstance(step, Bearer) else "password"
             raise SMTPNotSupportedError(
-                f"{step.name} would send the password in clear over an unencrypted connection to another host; "
+                f"{step.name} would send the {secret} in clear over an unencrypted connection to another host; "
                 "call starttls() first, use SMTP_SSL, or pass allow_cleartext_auth=True"
             )
         session = self._live()
@@ -83,7 +84,7 @@ class LoginConversations(Conversations):
     def _refused(self, mechanism: Mechanism, reply: Reply, problem: str = "") -> SMTPException:
         error = SMTPAuthenticationError(reply.code, problem.encode() or SMTPReply(reply)[1])
         error.attempts = [(mechanism.name, reply)]
-        error.oauth_error = getattr(mechanism, "error", None)
+        error.oauth_error = mechanism.error if isinstance(mechanism, Bearer) else None
         return self._refusal(error, reply)
 
     def _exchange(self, command: Command) -> Flow[Reply]:
