@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from pathlib import Path
 
 import pytest
 import spnego
@@ -10,6 +12,7 @@ import spnego
 from smtp_proto.channel_binding import ChannelBinding
 from smtp_proto.errors import InvalidArgument, MissingExtra
 from smtp_proto.sasl_choice import ON_REQUEST, PREFERENCE, Account, choose
+from smtp_proto.sasl_server import SERVER_MECHANISMS
 
 EVERYTHING = [*reversed([*PREFERENCE, *ON_REQUEST]), "DIGEST-MD5", "X-OWN"]
 PASSWORD = Account("tim", "s3cret")
@@ -114,3 +117,11 @@ def test_an_account_shows_no_secret() -> None:
     """Neither password nor token is in the `repr`."""
     for account in (PASSWORD, TOKEN):
         assert repr(account) == "Account('tim', ***)"
+
+
+def test_the_table_in_the_documents() -> None:
+    """The table says of each mechanism which ends of it there are, in the order of preference."""
+    page = Path(__file__).parent.parent / "docs" / "authentication.md"
+    rows = re.findall(r"^\| ([A-Z0-9-]+) \| [^|]+ \| (yes|no) \| (yes|no) \|", page.read_text("utf-8"), re.MULTILINE)
+    assert rows == [(name, "yes", "yes" if name in SERVER_MECHANISMS else "no") for name in [*PREFERENCE, *ON_REQUEST]]
+    assert set(SERVER_MECHANISMS) <= {name for name, _, _ in rows}
