@@ -280,7 +280,7 @@ def test_swaks_in_tls(options: list[str], tmp_path: Any) -> None:
     assert len(server.messages) == 1
 
 
-@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "CRAM-MD5"])
 @pytest.mark.parametrize("tls", [False, True], ids=["clear", "TLS"])
 def test_swaks_logs_in(mechanism: str, tls: bool) -> None:
     """Log-ins of each mechanism."""
