@@ -34,6 +34,12 @@ class TLSFacts(NamedTuple):
     peer: Mapping[str, Any] = {}
     #: The octets of tls-unique.
     unique: bytes | None = None
+    #: The cipher suite, by OpenSSL's name.
+    cipher: str | None = None
+    #: True if the other end has proven who it is: the certificate's chain was verified, and by a client its name.
+    verified: bool = False
+    #: The name that the client has asked for.
+    server_hostname: str | None = None
 
 
 _WITH_UNIQUE = frozenset({"TLSv1", "TLSv1.1", "TLSv1.2"})

@@ -34,6 +34,8 @@ _PLAIN_ANSWERS = frozenset({"greeting", "EHLO", "LHLO", "HELO"})
 _WITH_RECIPIENTS = frozenset({State.RCPT, State.BDAT, State.DATA, State.FAILED})
 # States that no command leads into or out of by being sent out of order.
 _FIXED = MODES | {State.GREETING}
+# RFC 3207 4: what a server takes that requires TLS; HELO is what a client says when EHLO is refused.
+_BEFORE_TLS = frozenset({"EHLO", "LHLO", "HELO", "STARTTLS", "NOOP", "QUIT"})
 _MODAL = frozenset(name for name, row in TABLE.items() if changes_mode(row))
 
 
@@ -42,12 +44,16 @@ class ClientConnection:
 
     `lmtp`: speak LMTP (RFC 2033) instead of SMTP.  `strict=False` relaxes the *order* of commands, for callers that
     want to send what is out of order and see the server's answer; it never relaxes what keeps the two in step.
-    `greeted=True` is for a connection whose greeting somebody else has read.
+    `greeted=True` is for a connection whose greeting somebody else has read.  `require_tls`: until TLS is established,
+    send nothing but what RFC 3207 4 lets a server take that insists on it.
     """
 
-    def __init__(self, *, lmtp: bool = False, strict: bool = True, greeted: bool = False) -> None:
+    def __init__(
+        self, *, lmtp: bool = False, strict: bool = True, greeted: bool = False, require_tls: bool = False
+    ) -> None:
         self.lmtp = lmtp
         self.strict = strict
+        self.require_tls = require_tls
         self._state = State.CONNECTED if greeted else State.GREETING
         self._sent: State | None = None  # the sent state, as long as nothing has changed; derived, see sent_state
         self._queue: deque[Command] = deque() if greeted else deque([Greeting()])
@@ -190,6 +196,8 @@ class ClientConnection:
         """Why this command may not be sent now, in the sent state `sent`, or None."""
         if self._state is State.CLOSED or self._eof or self._error is not None:
             return "the connection is closed"
+        if self.require_tls and command.row not in _BEFORE_TLS:
+            return "TLS is required, and not established"
         if self._chunk_left:
             return f"{self._chunk_left} octets of the BDAT before it are still due"
         strict = self.strict
@@ -242,6 +250,8 @@ class ClientConnection:
         self._check()
         if self.strict or self.closed:
             raise LocalProtocolError("raw octets are for an open connection with strict=False")
+        if self.require_tls:
+            raise LocalProtocolError("no raw octets can be sent now: TLS is required, and not established")
         self._out.append(octets)
         self._chunk_left = max(0, self._chunk_left - len(octets))  # behind a BDAT they are its chunk
 
@@ -403,6 +413,7 @@ class ClientConnection:
         if self._state is not State.TLS:
             raise LocalProtocolError(f"no TLS handshake is due in state {self._state}")
         self.next_event()  # raises if anything is in the buffer
+        self.require_tls = False
         self._state = State.CONNECTED
         self._sent = None
         self._extensions = None

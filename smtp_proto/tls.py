@@ -25,13 +25,17 @@ _RECORD = 16384
 
 
 def facts_of(session: ssl.SSLSocket | ssl.SSLObject) -> TLSFacts:
-    """What a log-in may want to know of a TLS session whose handshake is done."""
+    """What a log-in, or a person, may want to know of a TLS session whose handshake is done."""
     certificate = session.getpeercert(binary_form=True)
+    context, cipher = session.context, session.cipher()
     return TLSFacts(
         session.version(),
         certificate,
         (session.getpeercert() or {}) if certificate is not None else {},
         session.get_channel_binding("tls-unique"),
+        cipher[0] if cipher is not None else None,
+        context.verify_mode is ssl.CERT_REQUIRED and (session.server_side or context.check_hostname),
+        session.server_hostname,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from smtp_proto.client import ClientConnection
 from smtp_proto.commands import (
     Auth,
     AuthResponse,
@@ -17,6 +18,7 @@ from smtp_proto.commands import (
     Rcpt,
     Rset,
     StartTLS,
+    Vrfy,
 )
 from smtp_proto.errors import InvalidArgument, LocalProtocolError, RemoteProtocolError
 from smtp_proto.events import PAUSED, CommandReceived, ReplyReceived
@@ -251,3 +253,35 @@ def test_arguments_are_checked_before_there_is_a_command() -> None:
         client.send(Mail("a@example.org>\r\nrset"))
     assert frozen(client) == before
     assert drain(client) == []
+
+
+# -- TLS that is required ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_required_tls_comes_first(strict: bool) -> None:
+    """RFC 3207 4: until TLS is established nothing is sent but EHLO, HELO, NOOP, STARTTLS and QUIT; then everything."""
+    client = ClientConnection(strict=strict, require_tls=True)
+    client.receive_data(b"220 mx\r\n")
+    client.next_event()
+    client.send(Ehlo("client.test"))
+    client.receive_data(b"250-mx\r\n250 STARTTLS\r\n")
+    client.next_event()
+    client.data_to_send()
+    for command in (Mail("a@b.test"), Auth("PLAIN", b"\0a\0b"), Raw(b"XAUTH secret"), Rset(), Vrfy("a")):
+        assert not client.can_send(command)
+        with pytest.raises(LocalProtocolError, match="TLS is required"):
+            client.send(command)
+    with pytest.raises(LocalProtocolError):
+        client.send_raw(b"MAIL FROM:<a@b.test>\r\n")
+    assert client.data_to_send() == []
+    assert client.can_send(Noop())
+    client.send(StartTLS())
+    client.receive_data(b"220 go\r\n")
+    client.next_event()
+    client.tls_established()
+    assert not client.require_tls
+    client.send(Ehlo("client.test"))
+    client.receive_data(b"250 mx\r\n")
+    client.next_event()
+    client.send(Mail("a@b.test"))

@@ -108,6 +108,8 @@ class SMTP(BlockingSMTP):
 
     def _begin(self, sock: Any) -> Answer:
         try:
+            if self.tls == "implicit":
+                sock = self._over_tls(sock)
             self._adopt(sock, greeted=False)
             self._connected(sock)
         except BaseException:
@@ -159,6 +161,19 @@ class SMTP(BlockingSMTP):
     def _tls_facts(self) -> TLSFacts | None:
         return facts_of(self.sock) if isinstance(self.sock, ssl.SSLSocket) else None
 
+    def _over_tls(self, sock: Any) -> Any:
+        """The socket with TLS on it; one that has it, or is none of the operating system's, as it is."""
+        if isinstance(sock, ssl.SSLSocket) or not isinstance(sock, socket.socket):
+            return sock
+        transport = SocketTransport(sock)
+        context = self._context()
+        try:
+            transport.start_tls(context, self.server_hostname or self._host, False, self._timeouts()[Stage.TLS])
+        except BaseException:
+            transport.close()
+            raise
+        return transport.sock
+
     def _secured(self) -> None:
         if self._transport is not None:
             self.sock = self._transport.sock
@@ -202,14 +217,7 @@ class SMTP_SSL(OverTLS, SMTP):  # the name is `smtplib`'s
     __doc__ = OverTLS.__doc__
 
     def _get_socket(self, host: str, port: int, timeout: Any) -> Any:
-        sock = super()._get_socket(host, port, timeout)
-        transport = SocketTransport(sock)
-        try:
-            transport.start_tls(self.context, self.server_hostname or self._host, False, self._timeouts()[Stage.TLS])
-        except BaseException:
-            transport.close()
-            raise
-        return transport.sock
+        return self._over_tls(super()._get_socket(host, port, timeout))
 
 
 class LMTP(OverLMTP, SMTP):

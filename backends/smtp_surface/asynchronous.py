@@ -31,7 +31,6 @@ from .async_driver import AsyncDriver, AsyncTransport, call
 from .client import Client, Options, steps_of
 from .conversations import Answer, Refused
 from .endpoints import may_be_overheard
-from .kinds import OverTLS
 from .login import AuthObject
 from .timeouts import NOT_GIVEN
 
@@ -197,8 +196,9 @@ class AsyncSMTP(Client):
                 yield from Connect(host, port)
             self._handed_in = given is not None
             self.sock = getattr(transport, "sock", None) or transport
-            if isinstance(self, OverTLS):
-                yield from StartTLS(self.context, self._name_to_verify(self.context))
+            if self.tls == "implicit":
+                context = self._context()
+                yield from StartTLS(context, self._name_to_verify(context))
             self._connected(self.sock)
         except BaseException:
             if self._session is session:

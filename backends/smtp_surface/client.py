@@ -10,7 +10,9 @@ import warnings
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypedDict
 
+from smtp_proto.channel_binding import TLSFacts
 from smtp_proto.client import ClientConnection
+from smtp_proto.effects import Call, Flow
 from smtp_proto.grammar import clean_text
 from smtp_proto.session import ClientSession
 from smtp_proto.transaction import Chunking
@@ -20,9 +22,16 @@ from .conversations import Answer
 from .delivery import MailConversations
 from .driver import Driver
 from .endpoints import own_name, peer_name
-from .exceptions import SMTPConnectError, SMTPServerDisconnected
+from .exceptions import (
+    SMTPConnectError,
+    SMTPHeloError,
+    SMTPNotSupportedError,
+    SMTPResponseException,
+    SMTPServerDisconnected,
+)
 from .replies import SMTPReply
 from .timeouts import NOT_GIVEN, Timeouts, timeouts_of
+from .tls_policy import TLSPolicy, checked
 
 if TYPE_CHECKING:
     import ssl
@@ -43,6 +52,8 @@ class Options(TypedDict, total=False):
     pipelining: bool
     chunking: Chunking | None
     transcript: Observer | None
+    tls: TLSPolicy
+    context: ssl.SSLContext | None
 
 
 class Client(MailConversations):
@@ -60,7 +71,9 @@ class Client(MailConversations):
     set to False sends one command at a time whatever the server offers; `chunking` set to False sends messages by DATA
     only, and to "eager" sends a small one together with its envelope, for servers that are known to bear it
     (``docs/pipelining.md``); LMTP uses DATA unless `chunking` is given; `transcript` is told all that is said, secrets
-    masked (`smtp_proto.transcript.Transcript`).
+    masked (`smtp_proto.transcript.Transcript`); `tls` says when to encrypt, "none" (until `starttls` is called),
+    "opportunistic", "required" or "implicit" (`smtp_surface.tls_policy`), and `context` what is verified; without one,
+    the backend's `default_ssl_context()`.
     """
 
     #: The connection, as the world below shows it; None without one.
@@ -68,6 +81,10 @@ class Client(MailConversations):
     file: Any = None
     default_port = SMTP_PORT
     timeout: Any = NOT_GIVEN
+
+    #: When to encrypt (`smtp_surface.tls_policy`), and with what context.
+    tls: TLSPolicy = "none"
+    context: ssl.SSLContext | None = None
 
     _driver: Driver[Any]
     _handed_in = False
@@ -103,7 +120,13 @@ class Client(MailConversations):
         pipelining: bool = True,
         chunking: Chunking | None = None,
         transcript: Observer | None = None,
+        tls: TLSPolicy = "none",
+        context: ssl.SSLContext | None = None,
     ) -> None:
+        self.tls = checked(tls)
+        self.context = context
+        if self.tls == "implicit" and self.default_port == SMTP_PORT:
+            self.default_port = SMTP_SSL_PORT
         self._port = port
         self._host = host
         self.timeout = timeout
@@ -151,7 +174,9 @@ class Client(MailConversations):
         """A session over the transport that the driver has just got."""
         self.file = None
         self._handed_in = greeted
-        session = ClientSession(ClientConnection(lmtp=self._lmtp, strict=False, greeted=greeted), self._observer)
+        require_tls = self.tls == "required" and self.tls_state is None
+        connection = ClientConnection(lmtp=self._lmtp, strict=False, greeted=greeted, require_tls=require_tls)
+        session = ClientSession(connection, self._observer)
         self._session = session
         self._delivered = False
         return session
@@ -219,14 +244,49 @@ class Client(MailConversations):
 
     # -- TLS ----------------------------------------------------------------------------------------------------------
 
+    @property
+    def tls_state(self) -> TLSFacts | None:
+        """What is known of the TLS session: version, cipher, the server's certificate, whether it was verified, and the
+        name it was asked for; None in the clear."""
+        return self._tls_facts()
+
+    def _greet(self) -> Flow[Answer]:
+        answer = yield from super()._greet()
+        if answer[0] == 220 and self.tls in ("opportunistic", "required"):
+            yield from self._encrypt()
+        return answer
+
+    def _encrypt(self) -> Flow[None]:
+        """What a policy wants behind the greeting: EHLO, STARTTLS, and EHLO again (RFC 3207 4.2)."""
+        try:
+            session = self._live()
+            if self.tls_state is not None:  # of a stream that was handed in
+                session.connection.require_tls = False
+                return
+            context = self._context()
+            try:
+                yield from self._starttls(context, self._name_to_verify(context))
+            except (SMTPNotSupportedError, SMTPResponseException) as error:
+                # Not offered, or refused.  A 421 leaves nothing to go on with, nor does who refuses HELO too.
+                if self.tls == "required" or self._session is None or isinstance(error, SMTPHeloError):
+                    raise
+            yield from Call(self.ehlo_or_helo_if_needed)
+        except Exception:
+            yield from Call(self.close)
+            raise
+
     def _default_context(self) -> ssl.SSLContext:
         """What the backend's `default_ssl_context` makes."""
         raise NotImplementedError
 
-    def _context(self, context: ssl.SSLContext | None, keyfile: str | None, certfile: str | None) -> ssl.SSLContext:
-        """The context to use, for a method that is called by the application itself."""
+    def _context(
+        self, context: ssl.SSLContext | None = None, keyfile: str | None = None, certfile: str | None = None
+    ) -> ssl.SSLContext:
+        """The context to use, for a method that is called by the application itself: the one that it gives, that of the
+        client, or that of the backend."""
         if keyfile is None and certfile is None:
-            return context if context is not None else self._default_context()
+            given = context if context is not None else self.context
+            return given if given is not None else self._default_context()
         if certfile is None:
             raise ValueError("certfile must be specified")
         if context is not None:

@@ -8,6 +8,7 @@ from smtp_proto.transaction import Chunking
 
 from .client import LMTP_PORT, SMTP_SSL_PORT, Client
 from .timeouts import NOT_GIVEN
+from .tls_policy import TLSPolicy
 
 if TYPE_CHECKING:
     import ssl
@@ -31,12 +32,16 @@ class OverTLS(Client):
         timeout: Any = NOT_GIVEN,
         source_address: tuple[str, int] | None = None,
         context: ssl.SSLContext | None = None,
+        *,
+        tls: TLSPolicy = "implicit",
         **options: Any,
     ) -> None:
+        if tls != "implicit":
+            raise ValueError(f"tls={tls!r} is for the class SMTP; this one is TLS from the first octet")
         self.keyfile = keyfile
         self.certfile = certfile
-        self.context = self._context(context, keyfile, certfile)
-        super().__init__(host, port, local_hostname, timeout, source_address, **options)
+        context = self._context(context, keyfile, certfile)
+        super().__init__(host, port, local_hostname, timeout, source_address, tls=tls, context=context, **options)
 
 
 class OverLMTP(Client):

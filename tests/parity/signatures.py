@@ -23,6 +23,8 @@ EXTRA_ARGUMENTS: Final = {
     "pipelining": "the way back to one command at a time",
     "chunking": "the way back to DATA alone, and on to one flight",
     "transcript": "is told all that is said",
+    "tls": "the policy: when to encrypt",
+    "context": "what is verified, wherever TLS begins",
     "reencode": "the way back to messages that are sent as they are given",
     "token": "log-ins with OAuth",
     "mechanisms": "which log-ins to try, in which order",
@@ -36,6 +38,7 @@ UNION: Final = {"keyfile", "certfile"}
 EXTRA_NAMES: Final = {
     "deliver": "what became of a message as one value, refusals included",
     "reconnect": "the way to another connection where the server takes so many messages only (RFC 9422)",
+    "tls_state": "what is known of the TLS session",
     "reply": "exceptions: the whole reply behind it, typed",
     "enhanced": "exceptions: its enhanced status",
     "temporary": "exceptions: whether the same may succeed later",
