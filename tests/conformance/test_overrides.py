@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from email.message import EmailMessage
 from typing import Any
 
 import pytest
 
+from tests.certificates import client_context
 from tests.scripted import Expect, ExpectBody, ExpectEOF, ExpectLines, ScriptedServer, Send, Step
 from tests.scripts import BODY, DATA, DELIVERY, GREETING, MAIL, MESSAGE, NOOP, OK, QUIT, RCPT, RSET, opening, turn
 
@@ -122,6 +125,45 @@ def test_login(backend: Backend, how: str, method: str, expected: Calls) -> None
         client, calls = opened(backend, server, how, method)
         assert client.login("user", "password") == (235, b"welcome")
         assert prefixes(calls, expected) == expected
+        client.quit()
+
+
+@HOW
+@pytest.mark.parametrize("method", ["sendmail", "ehlo_or_helo_if_needed"])
+def test_send_message(backend: Backend, how: str, method: str) -> None:
+    """`send_message` goes through `sendmail`, which gets the addresses and the octets."""
+    message = EmailMessage()
+    message["From"], message["To"] = "a@client.test", "b@mx.test"
+    with ScriptedServer([*opening(), *DELIVERY, *QUIT]) as server:
+        client, calls = opened(backend, server, how, method)
+        assert client.send_message(message) == {}
+        if method == "sendmail":
+            [(sender, recipients, octets, *_)] = calls
+            assert (sender, recipients) == ("a@client.test", ["b@mx.test"])
+            assert octets.startswith(b"From: a@client.test\r\n")
+        assert calls
+        client.quit()
+
+
+@HOW
+@pytest.mark.parametrize("method", ["ehlo", "helo"])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda client: client.sendmail("a@client.test", "b@mx.test", MESSAGE),
+        lambda client: client.starttls(context=client_context()),
+        lambda client: client.login("user", "password"),
+    ],
+    ids=["sendmail", "starttls", "login"],
+)
+def test_helo_and_ehlo(backend: Backend, how: str, method: str, use: Callable[[Client], object]) -> None:
+    """Whoever says EHLO first goes through `ehlo`, and through `helo` where that is refused."""
+    refusing = [*GREETING, *turn(b"ehlo", b"502 no"), *turn(b"helo", b"504 neither"), *QUIT]
+    with ScriptedServer(refusing) as server:
+        client, calls = opened(backend, server, how, method)
+        with pytest.raises(backend.module.SMTPHeloError):
+            use(client)
+        assert calls == [()]
         client.quit()
 
 
