@@ -11,6 +11,7 @@ import pytest
 
 import smtp_blocking
 from smtp_blocking import SMTP
+from smtp_proto.states import Stage
 from tests.certificates import client_context, server_context
 from tests.leaks import nothing_left_behind
 from tests.scripted import Expect, ExpectEOF, ScriptedServer, StartTLS, Step, WaitFor
@@ -137,3 +138,40 @@ def test_a_shorter_timeout_on_the_socket_is_kept() -> None:
         with pytest.raises(smtp_blocking.SMTPServerDisconnected, match="timed out"):
             client.noop()
         done.set()
+
+
+def test_another_class_in_the_place_of_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As PySocks does it (``socks.wrap_module(smtplib)``), also in mid-session: TLS works, deadlines hold."""
+
+    class ProxiedSocket(socket.socket):
+        """All that there is to be had by ``socket.socket()`` from now on; TLS sockets and older ones are none."""
+
+    done = threading.Event()
+    tls: list[Step] = [*turn(b"starttls", b"220 go"), StartTLS(server_context()), *hello(), *NOOP]
+    with (
+        ScriptedServer([*opening("STARTTLS"), *tls, Expect(b"noop"), WaitFor(done)], strict=False) as server,
+        ScriptedServer([*opening(), *DELIVERY, *QUIT]) as another,
+    ):
+        early = connect(another)
+        monkeypatch.setattr(socket, "socket", ProxiedSocket)
+        client = connect(server, timeout={Stage.COMMAND: 0.2})
+        assert type(client.sock) is ProxiedSocket
+        client.starttls(context=client_context())
+        client.ehlo()
+        client.noop()
+        with pytest.raises(smtp_blocking.SMTPServerDisconnected, match="timed out"):
+            client.noop()
+        done.set()
+        with early:
+            assert early.sendmail("a@client.test", "b@mx.test", MESSAGE) == {}
+
+
+def test_passwords_over_a_socket_that_is_older_than_its_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever stands in the place of `socket.socket`, a connection to another host is recognised."""
+    with ScriptedServer([*opening("AUTH PLAIN"), *QUIT]) as server, connect(server) as client:
+        client.ehlo()
+        monkeypatch.setattr(socket, "socket", type("Another", (), {}))
+        monkeypatch.setattr(smtp_blocking, "may_be_overheard", lambda sock: True)
+        with pytest.raises(smtp_blocking.SMTPNotSupportedError, match="in clear"):
+            client.login("user", "password")
+        monkeypatch.undo()

@@ -30,7 +30,7 @@ from smtp_surface.addresses import _quote_periods as _quote_periods
 from smtp_surface.blocking import BlockingSMTP
 from smtp_surface.client import Options
 from smtp_surface.conversations import Answer
-from smtp_surface.endpoints import may_be_overheard
+from smtp_surface.endpoints import is_socket, may_be_overheard
 from smtp_surface.kinds import OverLMTP, OverTLS
 from smtp_surface.names import *  # noqa: F403  # the same in every backend
 from smtp_surface.replies import OLDSTYLE_AUTH as OLDSTYLE_AUTH
@@ -155,7 +155,7 @@ class SMTP(BlockingSMTP):
     def _may_be_overheard(self) -> bool:
         # Whoever handed a socket in knows where it leads, and what is no socket was handed in.
         sock = self.sock
-        plain = isinstance(sock, socket.socket) and not isinstance(sock, ssl.SSLSocket)
+        plain = is_socket(sock) and not isinstance(sock, ssl.SSLSocket)
         return plain and not self._handed_in and may_be_overheard(sock)
 
     def _tls_facts(self) -> TLSFacts | None:

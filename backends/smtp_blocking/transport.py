@@ -25,6 +25,7 @@ from typing import Any
 from smtp_proto.channel_binding import TLSFacts
 from smtp_proto.effects import Sent
 from smtp_proto.tls import facts_of
+from smtp_surface.endpoints import is_socket
 
 # Octets asked for in one read: the largest TLS record is 16 kB, and replies are smaller.
 READ_SIZE = 65536
@@ -77,7 +78,7 @@ class SocketTransport:
     def _use(self, sock: socket.socket) -> None:
         """Go on with this socket."""
         self.sock = sock
-        if isinstance(sock, socket.socket):
+        if is_socket(sock):
             if sock.fileno() < 0:
                 raise OSError(errno.EBADF, "the socket is closed")
             self._wait = _Wait(sock)
