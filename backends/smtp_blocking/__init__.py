@@ -30,7 +30,7 @@ from smtp_surface.addresses import _quote_periods as _quote_periods
 from smtp_surface.blocking import BlockingSMTP
 from smtp_surface.client import Options
 from smtp_surface.conversations import Answer
-from smtp_surface.endpoints import is_socket, may_be_overheard
+from smtp_surface.endpoints import may_be_overheard
 from smtp_surface.kinds import OverLMTP, OverTLS
 from smtp_surface.names import *  # noqa: F403  # the same in every backend
 from smtp_surface.replies import OLDSTYLE_AUTH as OLDSTYLE_AUTH
@@ -40,7 +40,7 @@ from smtp_surface.timeouts import shown_timeout, timeouts_of
 from .server import Server
 from .substitution import Substitution as Substitution
 from .substitution import install_as_smtplib
-from .transport import SocketTransport
+from .transport import SocketTransport, is_socket
 
 __all__ = ["LMTP", "SMTP", "SMTP_SSL", "Server", "default_ssl_context", "install_as_smtplib"]
 __all__ += names.__all__

@@ -20,12 +20,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import BuiltinMethodType
-from typing import Any
+from typing import Any, TypeGuard
 
 from smtp_proto.channel_binding import TLSFacts
 from smtp_proto.effects import Sent
 from smtp_proto.tls import facts_of
-from smtp_surface.endpoints import is_socket
 
 # Octets asked for in one read: the largest TLS record is 16 kB, and replies are smaller.
 READ_SIZE = 65536
@@ -34,6 +33,15 @@ READ_SIZE = 65536
 LARGE = 32768
 
 _DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
+
+
+def is_socket(given: object) -> TypeGuard[socket.socket]:
+    """True for a socket of the operating system, whatever class is around it.
+
+    There are programs that put a class of their own into the place of `socket.socket` (PySocks): sockets that were made
+    before, and `ssl.SSLSocket`, are none of that one, but what all of them stand on stays the same.
+    """
+    return isinstance(given, (socket.SocketType, socket.socket))
 
 
 class _Wait:

@@ -8,22 +8,12 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 from contextlib import suppress
-from typing import Any, TypeGuard
+from typing import Any
 
 from smtp_proto.grammar import WORD
 
 _LOOPBACK_NETWORKS = ("127.", "::ffff:127.")
-
-
-def is_socket(given: object) -> TypeGuard[socket.socket]:
-    """True for a socket of the operating system, whatever class is around it.
-
-    There are programs that put a class of their own into the place of `socket.socket` (PySocks): sockets that were made
-    before, and `ssl.SSLSocket`, are none of that one, but what all of them stand on stays the same.
-    """
-    return isinstance(given, (socket.SocketType, socket.socket))
 
 
 def may_be_overheard(sock: Any) -> bool:
