@@ -213,5 +213,6 @@ def test_port_465_is_tls_from_the_start() -> None:
     assert read("--port", "465") is Policy.IMPLICIT
     assert read("--port", "465", "--tls", "none") is Policy.NONE
     assert read() is Policy.OPPORTUNISTIC
+    assert target(parser.parse_args(["--host", "mx.test:465", "--port", "25"])).port == 465
     assert read("--host", "/run/lmtp", "--lmtp") is Policy.NONE
     assert isinstance(target(parser.parse_args([])).context, ssl.SSLContext)

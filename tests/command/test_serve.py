@@ -185,6 +185,8 @@ def test_tls_and_log_ins(implicit: bool, certificate: tuple[Path, Path], tmp_pat
         (("--eml", "users"), Status.NO_OUTPUT, "users"),
         (("--maildir", "a", "--eml", "b"), Status.USAGE, "not allowed with"),
         (("--host", "192.0.2.1"), Status.NO_OUTPUT, "cannot listen on 192.0.2.1 port 0: "),
+        (("--host", "x" * 64 + ".test"), Status.NO_OUTPUT, "cannot listen on "),
+        (("--hostname", "a\nb"), Status.USAGE, "is not a name"),
         (("--count", "0"), Status.USAGE, "'0' is not a number above 0"),
         (("--max-size", "-1"), Status.USAGE, "--max-size"),
         (("--max-size", "1T"), Status.USAGE, "'1T' is not a number of octets"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import threading
@@ -50,6 +51,11 @@ def offering(*lines: bytes) -> tuple[Step, ...]:
         Expect(b"ehlo "),
         Send(b"".join(b"250-%s\r\n" % line for line in (b"mx.test", *lines)) + b"250 x\r\n"),
     )
+
+
+def test_every_status_has_a_test() -> None:
+    tests = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py"))
+    assert set(re.findall(r"Status\.([A-Z][A-Z_]+)", tests)) == set(Status.__members__)
 
 
 # What a server does with `send message.eml`, and what comes of it: the status, and a part of the line.
@@ -260,6 +266,7 @@ def test_what_a_message_needs(arguments: tuple[str, ...], part: str, run: Run) -
         ),
         (("--from", "a@b.test", "--to", "c@d.test", "--header", "To: e@d.test"), b"", "the message cannot be made"),
         (("--from", "", "--to", "c@d.test"), b"", "no sender"),
+        (("--from", "a@b.test", "--to", "c@d.test", "--body", "\udce4"), b"", "surrogates not allowed"),
     ],
 )
 def test_a_message_that_is_none(arguments: tuple[str, ...], stdin: bytes, part: str, run: Run) -> None:
@@ -338,6 +345,20 @@ def test_interrupted(late: bool, eml: Path, run: Run) -> None:
         assert ended.err.startswith("smtp-proto: interrupted; the message may have been delivered")
     else:
         assert ended.err == ""
+
+
+def test_interrupted_between_the_answers_of_lmtp(eml: Path, run: Run) -> None:
+    """That one recipient has got the message does not say what the next one has."""
+    script: list[Step] = [
+        *(GREETING, Expect(b"lhlo "), Send(b"250 mx.test\r\n"), Expect(b"mail "), Send(b"250 ok\r\n")),
+        *(Expect(b"rcpt "), Send(b"250 ok\r\n"), Expect(b"rcpt "), Send(b"250 ok\r\n"), Expect(b"data")),
+        *(Send(b"354 go on\r\n"), ExpectBody(), Send(b"250 one\r\n"), Interrupt(), Drain()),
+    ]
+    recipients = ("--recipient", "a@d.test", "--recipient", "b@d.test")
+    with ScriptedServer(script) as server:
+        ended = run("send", "--lmtp", "--host", server.host, "--port", server.port, *recipients, eml)
+    assert ended.status == Status.INTERRUPTED
+    assert "may have been delivered" in ended.err
 
 
 # -- TLS and log-ins --------------------------------------------------------------------------------------------------

@@ -119,37 +119,42 @@ def _as_it_is(options: argparse.Namespace) -> Submission:
 def _made(options: argparse.Namespace) -> Submission:
     if options.from_ is None:
         raise Failure(Status.USAGE, "--from is missing: the message needs an author")
-    # No 8-bit text: not every server takes it.
-    message = EmailMessage(policy=policy.SMTP.clone(cte_type="7bit"))
     try:
-        message["From"] = options.from_
-        for name in ("To", "Cc", "Bcc"):
-            addresses = getattr(options, name.lower())
-            if addresses:
-                message[name] = ", ".join(addresses)
-        if options.subject is not None:
-            message["Subject"] = options.subject
-        for header in options.header:
-            name, value = _field(header)
-            message[name] = value
+        message = _composed(options)
         sender = options.sender if options.sender is not None else reverse_path(message)
-        recipients = options.recipient or forward_paths(message)
-        if "Date" not in message:
-            message["Date"] = formatdate(localtime=True)
-        if "Message-ID" not in message:
-            # A domain that is given: to find one out might wait for a resolver.
-            message["Message-ID"] = make_msgid(domain=reverse_path(message).rpartition("@")[2] or "localhost")
-    except (ValueError, MessageError, IndexError) as error:
+        recipients = list(dict.fromkeys(options.recipient or forward_paths(message)))
+        content = flatten(message, utf8=not (sender + "".join(recipients)).isascii())
+    except (ValueError, MessageError, IndexError) as error:  # the last of `email`'s own, for some broken addresses
         raise Failure(Status.DATA, f"the message cannot be made: {error}") from error
     if not recipients:
         raise Failure(Status.USAGE, "no recipients: give --to, --cc, --bcc or --recipient")
+    return Submission(sender, recipients, content)
+
+
+def _composed(options: argparse.Namespace) -> EmailMessage:
+    # No 8-bit text: not every server takes it.
+    message = EmailMessage(policy=policy.SMTP.clone(cte_type="7bit"))
+    message["From"] = options.from_
+    for name in ("To", "Cc", "Bcc"):
+        addresses = getattr(options, name.lower())
+        if addresses:
+            message[name] = ", ".join(addresses)
+    if options.subject is not None:
+        message["Subject"] = options.subject
+    for header in options.header:
+        name, value = _field(header)
+        message[name] = value
+    if "Date" not in message:
+        message["Date"] = formatdate(localtime=True)
+    if "Message-ID" not in message:
+        # A domain that is given: to find one out might wait for a resolver.
+        message["Message-ID"] = make_msgid(domain=reverse_path(message).rpartition("@")[2] or "localhost")
     message.set_content(_text(options))
     for path in options.attach:
         kind, encoding = mimetypes.guess_type(path)
         maintype, _, subtype = (kind if kind and not encoding else "application/octet-stream").partition("/")
         message.add_attachment(_read(path), maintype=maintype, subtype=subtype, filename=Path(path).name)
-    unique = list(dict.fromkeys(recipients))
-    return Submission(sender, unique, flatten(message, utf8=not (sender + "".join(unique)).isascii()))
+    return message
 
 
 def _field(header: str) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from smtp_blocking.server import Server
 from smtp_proto.commands import Mail
+from smtp_proto.grammar import WORD
 from smtp_proto.handler import Decision, Decisions, ReceivedMessage, UserHandler
 from smtp_proto.replies import Reply
 from smtp_proto.sasl_server import password_mechanisms
@@ -78,9 +79,10 @@ def run(options: argparse.Namespace, terminal: Terminal) -> Status:
     with _until_told(done):
         try:
             server.start()
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter for what can be no name
             where = f"{options.host} port {options.port}"
-            raise Failure(Status.NO_OUTPUT, f"cannot listen on {where}: {error.strerror or error}") from error
+            reason = getattr(error, "strerror", None) or error
+            raise Failure(Status.NO_OUTPUT, f"cannot listen on {where}: {reason}") from error
         try:
             if terminal.say(f"{'LMTP' if options.lmtp else 'SMTP'} on {server.host} port {server.port}"):
                 done.wait()
@@ -150,6 +152,8 @@ def _until_told(done: threading.Event) -> Iterator[None]:
 
 
 def _check_together(options: argparse.Namespace, users: Mapping[str, str]) -> None:
+    if not WORD.fullmatch(options.hostname):
+        raise Failure(Status.USAGE, f"--hostname {options.hostname!r} is not a name")
     if options.implicit_tls and not options.tls_cert:
         raise Failure(Status.USAGE, "--implicit-tls needs --tls-cert")
     if options.tls_key and not options.tls_cert:

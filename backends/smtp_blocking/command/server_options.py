@@ -94,7 +94,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def target(options: argparse.Namespace) -> Target:
     """The options as a value; `Failure` for those that do not go together."""
     host, port, tls = options.host, options.port, options.tls
-    if not port and host.count(":") == 1:
+    if host.count(":") == 1:
         host, _, digits = host.partition(":")
         try:
             port = arguments.port(digits)

@@ -21,6 +21,7 @@ class Watch:
         self._octets = octets
         self._verbose = verbose
         self._out = -1  # octets of the message that were given out; -1 before it is asked for, and after it is answered
+        #: The message is out, and its fate is not known.
         self.undecided = False
 
     def observe(self, said: Said) -> None:
@@ -28,9 +29,9 @@ class Watch:
         if self._verbose:
             self._terminal.tell(str(said))
         if said.octets is not None:
+            # Until all answers are in: in LMTP the first of several is not the last word.
             self.undecided = True
         elif said.reply is not None:
-            self.undecided = False
             self._out = 0 if said.reply.code == 354 else -1
 
     def follow(self, client: SMTP) -> None:
