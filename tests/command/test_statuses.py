@@ -278,14 +278,20 @@ def test_a_message_that_is_none(arguments: tuple[str, ...], stdin: bytes, part: 
     [
         (("--recipient", "c@d.test\r\nDATA"), b"From: a@b.test\n\nx\n"),
         (("--sender", "a b@d.test"), b"To: a@b.test\n\nx\n"),
-        ((), b"From: a@b.test\nTo: c@d.test\n\nx\0\n"),
+        (("--sender", "\udce4@d.test"), b"To: a@b.test\n\nx\n"),
     ],
 )
 def test_what_must_not_reach_the_wire(arguments: tuple[str, ...], stdin: bytes, run: Run) -> None:
-    """An address or a message that cannot be sent is a mistake here, before MAIL."""
-    with ScriptedServer([*HELLO, *BYE]) as server:
-        ended = run("send", "--host", server.host, "--port", server.port, *arguments, stdin=stdin)
+    """An address that must not stand in a command is a mistake here, before anybody is connected to."""
+    ended = run("send", "--host", "nowhere.invalid", *arguments, stdin=stdin)
     check_line(ended, Status.DATA, "nothing was sent: ")
+
+
+def test_a_nul_needs_a_server_that_takes_it(run: Run) -> None:
+    with ScriptedServer([*HELLO, *BYE]) as server:
+        message = b"From: a@b.test\nTo: c@d.test\n\nx\0\n"
+        ended = run("send", "--host", server.host, "--port", server.port, stdin=message)
+    check_line(ended, Status.DATA, "nothing was sent: message: a NUL")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,10 @@ from email.utils import formatdate, make_msgid
 from pathlib import Path
 from typing import NamedTuple
 
+from smtp_proto.commands import Mail, Rcpt
 from smtp_proto.message import flatten, forward_paths, reverse_path
+from smtp_surface.addresses import path_of
+from smtp_surface.arguments import clean
 
 from .status import Failure, Status
 
@@ -85,11 +88,17 @@ def submission(options: argparse.Namespace) -> Submission:
             f"{used[0]} is for a message made of options, and {options.message} is one already "
             "(its envelope: --sender and --recipient)",
         )
-    if not used:
-        return _as_it_is(options)
     if options.body is not None and options.body_file is not None:
         raise Failure(Status.USAGE, "--body and --body-file exclude each other")
-    return _made(options)
+    found = _made(options) if used else _as_it_is(options)
+    try:
+        # What must not stand in a command is found out before anybody is connected to.
+        Mail(path_of(clean("reverse-path", found.sender)))
+        for address in found.recipients:
+            Rcpt(path_of(clean("forward-path", address)))
+    except ValueError as error:
+        raise Failure(Status.DATA, f"nothing was sent: {error}") from error
+    return found
 
 
 def _as_it_is(options: argparse.Namespace) -> Submission:
@@ -148,7 +157,8 @@ def _composed(options: argparse.Namespace) -> EmailMessage:
         message["Date"] = formatdate(localtime=True)
     if "Message-ID" not in message:
         # A domain that is given: to find one out might wait for a resolver.
-        message["Message-ID"] = make_msgid(domain=reverse_path(message).rpartition("@")[2] or "localhost")
+        _, _, domain = reverse_path(message).partition("@")
+        message["Message-ID"] = make_msgid(domain=domain if domain.isascii() and domain else "localhost")
     message.set_content(_text(options))
     for path in options.attach:
         kind, encoding = mimetypes.guess_type(path)
