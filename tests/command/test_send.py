@@ -15,6 +15,8 @@ from smtp_blocking.command.terminal import Terminal
 from smtp_proto.handler import Handler, ReceivedMessage
 from smtp_proto.replies import Reply
 from tests.command.conftest import Run
+from tests.needs import needs_unix_sockets
+from tests.scripted import Expect, ExpectBody, ScriptedServer, Send, Step
 from tests.serving import Deciding
 
 FROM_TO = ("--from", "Ada <ada@example.org>", "--to", "grace@example.net")
@@ -185,7 +187,7 @@ def test_verbose_shows_the_conversation_and_no_secret(run: Run, eml: Path, monke
     lines = err.splitlines()
     assert lines[0] == f"*: connected to 127.0.0.1 port {server.port}"
     assert any(line.startswith("C: ") and line.endswith(" ***") for line in lines)
-    assert "C: <81 octets of message>" in lines
+    assert "C: <87 octets of message>" in lines
     # One command at a time: the answer to each is behind it.
     assert lines[lines.index("C: mail from:<ada@example.org> size=87") + 1] == "S: 250 2.1.0 Sender OK"
     assert "sesame" not in err
@@ -221,3 +223,16 @@ def test_a_large_message_has_a_bar_on_a_terminal(run: Run, server: Server, monke
     seen.clear()
     assert run("send", *to(server), stdin=message[:100_000]).status == Status.DONE
     assert seen == []
+
+
+def test_over_a_unix_socket(eml: Path, run: Run) -> None:
+    """A path is a host for LMTP, and no TLS is tried there."""
+    script: list[Step] = [
+        *(Send(b"220 mx.test\r\n"), Expect(b"lhlo "), Send(b"250-mx.test\r\n250 STARTTLS\r\n")),
+        *(Expect(b"mail "), Send(b"250 ok\r\n"), Expect(b"rcpt "), Send(b"250 ok\r\n"), Expect(b"data")),
+        *(Send(b"354 go on\r\n"), ExpectBody(), Send(b"250 one\r\n"), Expect(b"quit"), Send(b"221 bye\r\n")),
+    ]
+    needs_unix_sockets()
+    with ScriptedServer(script, unix=True) as server:
+        status, out, err = run("send", "--lmtp", "--host", server.host, eml)
+    assert (status, out, err) == (Status.DONE, "accepted: <grace@example.net> (250 one)\nsent: 250 one\n", "")

@@ -65,7 +65,7 @@ def run(options: argparse.Namespace, terminal: Terminal) -> Status:
             if password is not None:
                 log_in(client, target, options.user, password)
             outcome = _deliver(client, target, submission, terminal)
-            watch.undecided = False
+            watch.settled()
             _report(outcome, terminal, quiet=options.quiet)
     except KeyboardInterrupt:
         if watch.undecided:

@@ -20,19 +20,18 @@ class Watch:
         self._terminal = terminal
         self._octets = octets
         self._verbose = verbose
-        self._out = -1  # octets of the message that were given out; -1 before it is asked for, and after it is answered
-        #: The message is out, and its fate is not known.
-        self.undecided = False
+        self._out: int | None = None  # octets that were given out since the message was begun
+        self._due: int | None = None  # and so many they are
 
     def observe(self, said: Said) -> None:
         """The conversation (`smtp_proto.transcript`)."""
         if self._verbose:
             self._terminal.tell(str(said))
+        # DATA begins with the 354, and says at its end how much it was; BDAT begins with saying so.
         if said.octets is not None:
-            # Until all answers are in: in LMTP the first of several is not the last word.
-            self.undecided = True
-        elif said.reply is not None:
-            self._out = 0 if said.reply.code == 354 else -1
+            self._due = said.octets
+        if self._out is None and (said.octets is not None or (said.reply is not None and said.reply.code == 354)):
+            self._out = 0
 
     def follow(self, client: SMTP) -> None:
         """Hear what the client writes, too."""
@@ -41,9 +40,19 @@ class Watch:
         def on_send(octets: bytes) -> None:
             if audit is not None:
                 audit(octets)
-            if self._out >= 0 and self._octets >= LARGE:
-                # These are about to be written, and all before them have been.
-                self._terminal.progress(min(self._out, self._octets), self._octets)
+            if self._out is not None:
+                if self._octets >= LARGE:
+                    # These are about to be written, and all before them have been.
+                    self._terminal.progress(min(self._out, self._octets), self._octets)
                 self._out += len(octets)
 
         client._driver.on_send = on_send
+
+    @property
+    def undecided(self) -> bool:
+        """True if the message is out, and not all that the server has to say about it is in."""
+        return self._out is not None and self._due is not None and self._out >= self._due
+
+    def settled(self) -> None:
+        """The fate of the message is known."""
+        self._out = self._due = None
