@@ -17,10 +17,9 @@ try:
 except ImportError as error:
     raise ImportError("smtp_anyio needs anyio: pip install 'sansio-smtp[anyio]'") from error
 
-from smtp_surface import kinds, names
+from smtp_surface import kinds, names, socket_server
 from smtp_surface.names import *  # noqa: F403  # the same in every backend
 from smtp_surface.socket_client import ByteStream, Loop, SocketSMTP
-from smtp_surface.socket_server import SocketServer
 
 __all__ = ["LMTP", "SMTP", "SMTP_SSL", "Server", "default_ssl_context", "serve"]
 __all__ += names.__all__
@@ -72,8 +71,8 @@ class LMTP(kinds.OverLMTP, SMTP):
     __doc__ = kinds.OverLMTP.__doc__
 
 
-class Server(SocketServer):
-    __doc__ = SocketServer.__doc__
+class Server(socket_server.SocketServer):
+    __doc__ = socket_server.SocketServer.__doc__
 
     LOOP = LOOP
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from types import TracebackType
-from typing import Any
 
 from smtp_surface.async_driver import AsyncTransport
 from smtp_surface.async_server import AsyncServer
 
+from .tasks import Tasks
 from .transport import StreamTransport
 
 
@@ -42,27 +41,15 @@ class _Scope:
         return False
 
 
-class _Tasks(asyncio.TaskGroup):
-    """asyncio's task group, with the others' name for what it does."""
-
-    def start_soon(self, function: Callable[..., Coroutine[Any, Any, Any]], /, *arguments: Any) -> object:
-        return self.create_task(function(*arguments))
-
-
 class Server(AsyncServer):
     __doc__ = AsyncServer.__doc__
 
     async def wait_readable(self, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        readable = loop.create_future()
-
-        def tell() -> None:
-            if not readable.done():
-                readable.set_result(None)
-
-        loop.add_reader(sock, tell)
+        readable = asyncio.Event()
+        loop.add_reader(sock, readable.set)
         try:
-            await readable
+            await readable.wait()
         finally:
             loop.remove_reader(sock)
 
@@ -78,8 +65,8 @@ class Server(AsyncServer):
     def new_scope(self, seconds: float | None) -> _Scope:
         return _Scope(seconds)
 
-    def new_tasks(self) -> _Tasks:
-        return _Tasks()
+    def new_tasks(self) -> Tasks:
+        return Tasks()
 
 
 serve = Server.serve

@@ -2,7 +2,7 @@
 
 Theory of operation.  `StreamTransport` is the protocol that the loop tells what happens, and the transport that the
 driver awaits.  What arrives is kept in `_arrived` until somebody takes it, and reading is paused when that is more than
-`READ_AHEAD`: so memory is bounded whatever the peer sends.  Writing hands a piece to the loop and waits until it is
+`PIECE`: so memory is bounded whatever the peer sends.  Writing hands a piece to the loop and waits until it is
 out, so that not more than one is held there.  One task at a time waits, in `_happening`, for anything to happen, and
 looks then whether it was what it waits for; its deadline is a timer of the loop, so a cancellation loses nothing.
 """
@@ -16,15 +16,12 @@ from contextlib import suppress
 from typing import Any, cast
 
 from smtp_proto.effects import Sent
+from smtp_surface.sockets import LARGE, open_socket
 
-# Octets kept unread before the peer has to wait; also what one read may bring.
-READ_AHEAD = 65536
-# Octets given to the loop at a time.
+from .tasks import Tasks, wait
+
+# Octets kept unread before the peer has to wait, what one read may bring, and what the loop is given at a time.
 PIECE = 65536
-# Octets in one flight from which on it is part of a long message, with which what has arrived is looked at.
-LARGE = 32768
-# Seconds after which the next address of a host is tried beside the one that does not answer (RFC 8305 8).
-HAPPY_EYEBALLS_DELAY = 0.25
 
 
 class StreamTransport(asyncio.BufferedProtocol):
@@ -33,39 +30,44 @@ class StreamTransport(asyncio.BufferedProtocol):
     def __init__(self, source_address: tuple[str, int] | None = None) -> None:
         self._source_address = source_address
         self._transport: asyncio.Transport | None = None
-        self._buffer = bytearray(READ_AHEAD)
+        self._buffer = bytearray(PIECE)
         self._arrived = bytearray()
         self._paused = False  # the loop has been told not to read
         self._writable = True
         self._ended = False  # the peer sends no more
         self._lost: OSError | None = None  # why the connection is over
-        self._closed: asyncio.Future[None] | None = None
         self._waiter: asyncio.Future[bool] | None = None
+        self._writer: asyncio.StreamWriter | None = None  # kept, for it closes its transport when it is collected
 
     @classmethod
     async def of_socket(cls, sock: socket.socket) -> StreamTransport:
         """Over a socket that is connected."""
         self = cls()
         sock.setblocking(False)
-        loop = asyncio.get_running_loop()
-        if sock.family == getattr(socket, "AF_UNIX", None):
-            await loop.create_unix_connection(lambda: self, sock=sock)
-        else:
-            await loop.create_connection(lambda: self, sock=sock)
+        await self._over(sock)
         return self
+
+    async def _over(self, sock: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        unix = sock.family == getattr(socket, "AF_UNIX", None)  # which uvloop has a way of its own for
+        try:
+            await (loop.create_unix_connection if unix else loop.create_connection)(lambda: self, sock=sock)
+        except BaseException:
+            if self._transport is None:
+                sock.close()
+            raise
 
     @classmethod
     async def of_streams(cls, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> StreamTransport:
         """Over what a pair of asyncio's streams is connected to; they are of no use after that."""
         self = cls()
-        transport = cast("asyncio.Transport", writer.transport)
-        transport.set_protocol(self)
-        self.connection_made(transport)
+        self._writer = writer
         self._ended = reader.at_eof()
-        # What the reader has: nothing more comes there, so that this waits for nothing.
-        reader.feed_eof()
+        writer.transport.set_protocol(self)
+        self.connection_made(writer.transport)
+        reader.feed_eof()  # nothing more comes there, so that this waits for nothing:
         self._arrived += await reader.read()
-        transport.resume_reading()  # which the reader pauses when it has much
+        self._connection().resume_reading()  # which the reader pauses when it has much
         return self
 
     @property
@@ -76,51 +78,39 @@ class StreamTransport(asyncio.BufferedProtocol):
     # -- what the loop calls ------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The loop has connected, or accepted."""
         # uvloop's has all methods of the type, and is none.
         self._transport = cast("asyncio.Transport", transport)
-        self._closed = asyncio.get_running_loop().create_future()
         self._transport.set_write_buffer_limits(0)  # `resume_writing` then says that all is out
-        with suppress(OSError, AttributeError):
-            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def get_buffer(self, sizehint: int) -> bytearray:
-        """Where the loop reads into."""
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """The loop has read."""
         self._arrived += memoryview(self._buffer)[:nbytes]
-        if len(self._arrived) >= READ_AHEAD and not self._paused and self._transport is not None:
+        if len(self._arrived) >= PIECE and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
         self._wake()
 
     def eof_received(self) -> bool:
-        """The peer sends no more; True keeps the other direction open."""
         self._ended = True
         self._wake()
-        return True
+        return True  # the other direction stays open
 
     def pause_writing(self) -> None:
-        """Not all is out."""
         self._writable = False
 
     def resume_writing(self) -> None:
-        """All is out."""
         self._writable = True
         self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The loop is closing the connection."""
         if exc is not None and self._lost is None:
             # A write has failed.  What the peer said before it hung up may still be in the socket, and says why.
             with suppress(OSError):
-                self._arrived += os.read(self.sock.fileno(), READ_AHEAD)
+                self._arrived += os.read(self.sock.fileno(), PIECE)
         self._lost = self._lost or (exc if isinstance(exc, OSError) else OSError("the connection was closed"))
         self._wake()
-        if self._closed is not None and not self._closed.done():
-            self._closed.set_result(None)
 
     # -- waiting ------------------------------------------------------------------------------------------------------
 
@@ -165,14 +155,19 @@ class StreamTransport(asyncio.BufferedProtocol):
     async def connect(self, host: str, port: int, timeout: float | None) -> None:
         """Connect, trying the host's addresses beside each other; a `host` that begins with "/" is a Unix socket's."""
         loop = asyncio.get_running_loop()
-        options: dict[str, Any] = {"local_addr": self._source_address}
-        if isinstance(loop, asyncio.BaseEventLoop):  # uvloop's is none, and tries them one after the other
-            options["happy_eyeballs_delay"] = HAPPY_EYEBALLS_DELAY
         async with asyncio.timeout(timeout):
-            if host.startswith("/"):
-                await loop.create_unix_connection(lambda: self, host)
-            else:
-                await loop.create_connection(lambda: self, host, port, **options)
+            # Not `create_connection`: cancelled in its race for the first address that answers, it loses a socket.
+            sock = await open_socket(
+                host,
+                port,
+                self._source_address,
+                getaddrinfo=loop.getaddrinfo,
+                connect=loop.sock_connect,
+                task_group=Tasks,
+                event=asyncio.Event,
+                wait=wait,
+            )
+            await self._over(sock)
 
     async def send(self, chunks: list[bytes], timeout: float | None, listen: bool) -> Sent:
         """Write; see `smtp_surface.async_driver.AsyncTransport`."""
@@ -214,18 +209,12 @@ class StreamTransport(asyncio.BufferedProtocol):
         return self._take()
 
     async def close(self) -> None:
-        """Close, and wait until the loop has done so; what the peer does not take is dropped."""
-        if self._transport is None:
-            return
-        if self._transport.get_write_buffer_size():
-            self._transport.abort()
-        else:
+        """Close, and let the loop do so; what the peer does not take is dropped."""
+        if self._transport is not None and not self._transport.get_write_buffer_size():
             self._transport.close()
-        assert self._closed is not None
-        try:
-            await asyncio.shield(self._closed)
-        finally:
-            self.abort()
+        self.abort()
+        for _ in range(2):  # as in `poll`
+            await asyncio.sleep(0)
 
     def abort(self) -> None:
         """Close at once; the loop lets go of the socket in its next round."""

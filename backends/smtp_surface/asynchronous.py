@@ -175,7 +175,7 @@ class AsyncSMTP(Client):
         return await self._run(self._connect(host, port, source_address))
 
     def _connect(self, host: str, port: int, source_address: tuple[str, int] | None) -> Flow[Answer]:
-        given, self._given = self._given, None
+        given = self._given
         host, port = self._destination(self._address[0] if given is not None else host, port, source_address)
         timeouts = self._timeouts()
         self._discard()
@@ -184,6 +184,7 @@ class AsyncSMTP(Client):
         sys.audit("smtplib.connect", self, host, port)
         if self.debuglevel > 0:
             self._print_debug("connect: to", (host, port), self.source_address)
+        self._given = None
         transport: AsyncTransport
         if given is None or isinstance(given, AsyncTransport):
             transport = given or self._new_transport()

@@ -53,6 +53,26 @@ class Loop(NamedTuple):
     #: What a stream's `receive` raises at its end, where it does not give b"".
     end: type[Exception]
 
+    async def connect(self, sock: socket.socket, address: Any) -> None:
+        """Connect a socket that does not block."""
+        while True:
+            try:
+                sock.connect(address)
+            except BlockingIOError as error:
+                if error.errno != errno.EINPROGRESS:
+                    await self.sleep(FULL_QUEUE_DELAY)
+                    continue
+                await self.wait_writable(sock)
+                failed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                if failed:
+                    raise OSError(failed, os.strerror(failed)) from None
+            return
+
+    async def wait(self, event: Any, seconds: float) -> None:
+        """Wait for an event, but not longer."""
+        with self.move_on_after(seconds):
+            await event.wait()
+
     @contextmanager
     def within(self, seconds: float | None) -> Iterator[None]:
         """`TimeoutError` if the block takes longer; what the library raises for what is broken, as `OSError`."""
@@ -91,11 +111,18 @@ class SocketTransport:
 
     async def connect(self, host: str, port: int, timeout: float | None) -> None:
         """Connect, trying the host's addresses beside each other; a `host` that begins with "/" is a Unix socket's."""
-        with self._loop.within(timeout):
-            if host.startswith("/"):
-                self.sock = await _attempt(self._loop, (socket.AF_UNIX, socket.SOCK_STREAM, 0, "", host), None)
-            else:
-                self.sock = await _first_that_answers(self._loop, host, port, self._source_address)
+        loop = self._loop
+        with loop.within(timeout):
+            self.sock = await open_socket(
+                host,
+                port,
+                self._source_address,
+                getaddrinfo=loop.getaddrinfo,
+                connect=loop.connect,
+                task_group=loop.task_group,
+                event=loop.event,
+                wait=loop.wait,
+            )
         self._prepare(self.sock)
 
     async def send(self, chunks: list[bytes], timeout: float | None, listen: bool) -> Sent:
@@ -176,32 +203,24 @@ async def _either(loop: Loop, sock: socket.socket) -> None:
         group.start_soon(wait, loop.wait_writable)
 
 
-async def _attempt(loop: Loop, info: Any, source: tuple[str, int] | None) -> socket.socket:
-    """A socket that is connected to one address; `OSError` if it cannot be."""
+async def connected_socket(
+    info: Any, source: tuple[str, int] | None, connect: Callable[[socket.socket, Any], Awaitable[None]]
+) -> socket.socket:
+    """A socket that is connected to one address, as `getaddrinfo` gives them; `OSError` if it cannot be."""
     family, kind, proto, _, address = info
     sock = socket.socket(family, kind, proto)
     try:
         sock.setblocking(False)
         if source is not None:
             sock.bind(source)
-        while True:
-            try:
-                sock.connect(address)
-            except BlockingIOError as error:
-                if error.errno != errno.EINPROGRESS:
-                    await loop.sleep(FULL_QUEUE_DELAY)
-                    continue
-                await loop.wait_writable(sock)
-                failed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-                if failed:
-                    raise OSError(failed, os.strerror(failed)) from None
-            return sock
+        await connect(sock, address)
     except BaseException:
         sock.close()
         raise
+    return sock
 
 
-def _in_turns(found: list[Any]) -> list[Any]:
+def in_turns(found: list[Any]) -> list[Any]:
     """Addresses as the resolver orders them, but those of the two families in turns (RFC 8305 4)."""
     first = [info for info in found if info[0] == found[0][0]]
     others = [info for info in found if info[0] != found[0][0]]
@@ -212,28 +231,45 @@ def _in_turns(found: list[Any]) -> list[Any]:
     return ordered
 
 
-async def _first_that_answers(loop: Loop, host: str, port: int, source: tuple[str, int] | None) -> socket.socket:
-    """A connection to whichever address of the host answers first; each gets a head start before the next."""
-    infos = _in_turns(await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-    connected: list[socket.socket] = []
-    failures: list[OSError] = []
+async def open_socket(
+    host: str,
+    port: int,
+    source: tuple[str, int] | None,
+    *,
+    getaddrinfo: Callable[..., Awaitable[Any]],
+    connect: Callable[[socket.socket, Any], Awaitable[None]],
+    task_group: Callable[[], AbstractAsyncContextManager[Any]],
+    event: Callable[[], Any],
+    wait: Callable[[Any, float], Awaitable[None]],
+) -> socket.socket:
+    """A connection to a host, or to a Unix socket whose path begins with "/".
 
-    async def attempt(info: Any, failed: Any) -> None:
+    Of a host's addresses it is the one that answers first; each has a head start before the next.  The functions are
+    those of `Loop`, of which asyncio has not all.
+    """
+    if host.startswith("/"):
+        return await connected_socket((socket.AF_UNIX, socket.SOCK_STREAM, 0, "", host), None, connect)
+    infos = in_turns(await getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    connected: list[socket.socket] = []
+    failures: list[Exception] = []
+
+    async def attempt(info: Any, done: Any) -> None:
         try:
-            connected.append(await _attempt(loop, info, source))
-        except OSError as error:
+            connected.append(await connected_socket(info, source, connect))
+        except Exception as error:  # noqa: BLE001  # raised below, and not in a group of exceptions
             failures.append(error)
-            failed.set()
         else:
             group.cancel_scope.cancel()
+        done.set()
 
     try:
-        async with loop.task_group() as group:
+        async with task_group() as group:
             for info in infos:
-                failed = loop.event()
-                group.start_soon(attempt, info, failed)
-                with loop.move_on_after(HAPPY_EYEBALLS_DELAY):
-                    await failed.wait()
+                done = event()
+                group.start_soon(attempt, info, done)
+                await wait(done, HAPPY_EYEBALLS_DELAY)
+                if connected:
+                    break
         if connected:
             return connected.pop(0)
     finally:

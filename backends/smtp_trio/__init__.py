@@ -46,6 +46,15 @@ LOOP = Loop(
 )
 
 
+class Server(SocketServer):
+    __doc__ = SocketServer.__doc__
+
+    LOOP = LOOP
+
+
+serve = Server.serve
+
+
 class _Stream:
     """A stream of trio's, with the names that `smtp_surface.streams` uses."""
 
@@ -80,12 +89,3 @@ class SMTP_SSL(kinds.OverTLS, SMTP):  # the name is `smtplib`'s
 
 class LMTP(kinds.OverLMTP, SMTP):
     __doc__ = kinds.OverLMTP.__doc__
-
-
-class Server(SocketServer):
-    __doc__ = SocketServer.__doc__
-
-    LOOP = LOOP
-
-
-serve = Server.serve

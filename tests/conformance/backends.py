@@ -17,6 +17,7 @@ from inspect import isawaitable, iscoroutinefunction
 from types import ModuleType
 from typing import Any, Self, TypeAlias, TypeVar, cast
 
+from anyio import sleep
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 import smtp_anyio
@@ -102,6 +103,9 @@ class Backend:
     def start(self) -> None:
         """Make what is needed to run tests, unless it is there."""
 
+    def settle(self) -> None:
+        """Let what was put off be done: a loop closes a socket a little later than it is asked to."""
+
     def stop(self) -> None:
         """Take it down."""
 
@@ -138,6 +142,10 @@ class AsyncBackend(Backend):
     def start(self) -> None:
         if self._portal is None:
             self._portal = self._stack.enter_context(start_blocking_portal(*self._loop))
+
+    def settle(self) -> None:
+        for _ in range(3):
+            self.run(sleep, 0)
 
     def stop(self) -> None:
         self._portal = None

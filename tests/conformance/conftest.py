@@ -30,6 +30,7 @@ def _nothing_left_behind(backend: Backend) -> Iterator[None]:
     # After `backend`, whose loop has sockets and threads of its own.
     with nothing_left_behind():
         yield
+        backend.settle()
 
 
 @pytest.fixture(scope="session", autouse=True)

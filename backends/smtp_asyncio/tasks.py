@@ -1,0 +1,31 @@
+"""What asyncio has by other names than trio and anyio, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any
+
+
+class Tasks(asyncio.TaskGroup):
+    """asyncio's task group, with the others' names, and a way to cancel all that runs in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cancel_scope = self
+        self._started: list[asyncio.Task[Any]] = []
+
+    def start_soon(self, function: Callable[..., Coroutine[Any, Any, Any]], /, *arguments: Any) -> None:
+        self._started.append(self.create_task(function(*arguments)))
+
+    def cancel(self) -> None:
+        for task in self._started:
+            task.cancel()
+
+
+async def wait(event: asyncio.Event, seconds: float) -> None:
+    """Wait for an event, but not longer."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
