@@ -10,10 +10,12 @@ from .commands import (
     Auth,
     AuthResponse,
     Bdat,
+    Burl,
     Command,
     Data,
     Ehlo,
     EndOfData,
+    Etrn,
     Expn,
     Greeting,
     Helo,
@@ -27,6 +29,8 @@ from .commands import (
     Rset,
     StartTLS,
     Vrfy,
+    XClient,
+    XForward,
 )
 from .effects import Flow
 from .engine import Cancelled, Engine
@@ -69,6 +73,7 @@ __all__ = [
     "AuthResponse",
     "Bdat",
     "BodyReceived",
+    "Burl",
     "Cancelled",
     "ClientConnection",
     "ClientEvent",
@@ -83,6 +88,7 @@ __all__ = [
     "EndOfData",
     "Engine",
     "EnhancedStatus",
+    "Etrn",
     "Event",
     "Expn",
     "Extensions",
@@ -120,5 +126,7 @@ __all__ = [
     "State",
     "Transcript",
     "Vrfy",
+    "XClient",
+    "XForward",
     "deliver",
 ]

@@ -351,6 +351,9 @@ class ClientConnection:
         if name == "RCPT":
             if code // 100 == 2:
                 self._accepted.append(command)
+        elif name == "XCLIENT":
+            if code // 100 == 2:
+                self._extensions = None  # the session begins anew, for somebody who may be offered something else
         elif name in _PLAIN_ANSWERS:
             without_enhanced_status(reply)
             if reply.code // 100 == 2 and name != "greeting":

@@ -13,8 +13,9 @@ Some classes are not verbs but what a reply can answer to all the same: `Greetin
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import ClassVar, TypeVar
 
 from .errors import InvalidArgument
@@ -27,6 +28,7 @@ from .grammar import (
     WORD,
     clean_text,
     excerpt,
+    xtext,
 )
 from .parameter import Parameter, check_placement
 from .records import Record, set_field
@@ -264,6 +266,99 @@ class Bdat(Command):
         set_field(self, "line", b"BDAT %d LAST\r\n" % size if last else b"BDAT %d\r\n" % size)
 
 
+# RFC 4467 3: what stands behind the mechanism of URLAUTH lets anybody fetch the message who knows it.
+_URLAUTH = re.compile(r"(;urlauth=)[^ ]*", re.IGNORECASE)
+
+
+class Burl(Command):
+    """BURL (RFC 4468 3.2): in the place of a chunk, the URL that the server fetches it from, and with `last`, its end.
+
+    The authorisation in the URL (URLAUTH) is a secret, and not in `shown` nor in `repr`.
+    """
+
+    __slots__ = ("last", "row", "url")
+    fields = ("url", "last")
+    verb = "BURL"
+    url: str
+    last: bool
+
+    def __init__(self, url: str, last: bool = False) -> None:
+        # Not `clean_text`, which would show the secret.
+        if not WORD.fullmatch(url) or not url.isascii() or len(url) > MAX_COMMAND_LENGTH:
+            raise InvalidArgument("URL", f"{excerpt(_URLAUTH.sub('', url))} is not one word of ASCII")
+        set_field(self, "url", url)
+        set_field(self, "last", last)
+        set_field(self, "row", "BURL LAST" if last else "BURL")
+        set_field(self, "line", f"BURL {url}{' LAST' if last else ''}\r\n".encode("ascii"))
+
+    @property
+    def shown(self) -> str:
+        return _URLAUTH.sub(r"\1***", super().shown)
+
+    def __repr__(self) -> str:
+        return f"Burl({self.shown[5:]!r})"
+
+
+class Etrn(_Text):
+    """ETRN (RFC 1985 5): asks the server to send what it has queued for a host ("@domain": and those below it; "#name":
+    a queue of that name)."""
+
+    __slots__ = ()
+    verb = "ETRN"
+    _required = True
+
+
+#: What stands for the value of an attribute that is not known (XCLIENT, XFORWARD).
+UNAVAILABLE = "[UNAVAILABLE]"
+
+
+class _Attributes(Command):
+    """A command of Postfix's that carries attributes, their values in xtext; None is sent as `UNAVAILABLE`."""
+
+    __slots__ = ("attributes",)
+    fields = ("attributes",)
+    attributes: tuple[tuple[str, str], ...]
+
+    def __init__(self, attributes: Mapping[str, str | None]) -> None:
+        if not attributes:
+            raise InvalidArgument("attributes", f"{self.verb} needs one at least")
+        line = self.verb.encode()
+        for name, value in attributes.items():
+            if not _ATTRIBUTE_NAME.fullmatch(name):
+                raise InvalidArgument("attributes", f"{excerpt(name)} is no name of one")
+            # `clean_text` would refuse what xtext has a way to write; the lone surrogate is what is left to refuse.
+            try:
+                octets = (UNAVAILABLE if value is None else value).encode("utf-8")
+            except UnicodeEncodeError:
+                raise InvalidArgument(name, "a lone surrogate has no encoding") from None
+            line += f" {name.upper()}={xtext(octets)}".encode()
+        if len(line) > MAX_COMMAND_LENGTH:
+            raise InvalidArgument("attributes", f"{len(line)} octets are more than any command line holds")
+        values = ((name.upper(), UNAVAILABLE if value is None else value) for name, value in attributes.items())
+        set_field(self, "attributes", tuple(values))
+        set_field(self, "line", line + CRLF)
+
+    def __getitem__(self, name: str) -> str:
+        return dict(self.attributes)[name]
+
+
+_ATTRIBUTE_NAME = re.compile(r"[A-Za-z]+")
+
+
+class XClient(_Attributes):
+    """XCLIENT (Postfix): who the client really is, said by a proxy that the server trusts; the session begins anew."""
+
+    __slots__ = ()
+    verb = "XCLIENT"
+
+
+class XForward(_Attributes):
+    """XFORWARD (Postfix): whom the next message came from, for the log of a server behind a content filter."""
+
+    __slots__ = ()
+    verb = "XFORWARD"
+
+
 def _base64_line(octets: bytes) -> bytes:
     # RFC 4954 4: an empty response is sent as "=", for an empty argument would be none at all.
     return b64encode(octets) or b"="
@@ -373,6 +468,8 @@ class Raw(Command):
         if self.row == "AUTH response":
             return "***"
         words = self.text.decode("latin-1").split(None, 2)
+        if words and words[0].upper() == "BURL":
+            return _URLAUTH.sub(r"\1***", super().shown)
         if words and words[0].upper() == "AUTH" and len(words) > 1:
             # Whatever follows the mechanism may be a password, however badly the line is put together.
             return f"AUTH {words[1]} ***" if len(words) > 2 and SASL_MECHANISM.fullmatch(words[1]) else "AUTH ***"

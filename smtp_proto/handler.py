@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from .commands import Command, Mail, Rcpt
+from .commands import Burl, Command, Etrn, Expn, Mail, Rcpt, Vrfy, XClient, XForward
 from .replies import Reply
 from .sasl_exchange import INVALID, BearerToken, Credentials, ScramKeys, TokenRefused
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from .server_session import ServerSession
 
 Decision: TypeAlias = "Reply | Awaitable[Reply | None] | None"
+#: Octets of a message, or the refusal to fetch them.
+Fetched: TypeAlias = "Reply | bytes | Awaitable[Reply | bytes]"
 #: In LMTP a message has one answer for each recipient; one alone stands for all.
 Decisions: TypeAlias = "Reply | list[Reply] | Awaitable[Reply | list[Reply] | None] | None"
 #: A log-in's decision may also name the user that it is for.
@@ -101,6 +103,30 @@ class Handler:
 
     def body(self, session: ServerSession, message: ReceivedMessage) -> Decisions:
         """The message is complete; None says that it is now this server's to deliver (RFC 5321 6.1)."""
+        return None
+
+    def burl(self, session: ServerSession, command: Burl) -> Fetched:
+        """A client wants a part of its message fetched from a URL (RFC 4468); only where BURL is offered."""
+        return Reply(554, "5.6.6 The URL cannot be resolved")
+
+    def vrfy(self, session: ServerSession, command: Vrfy) -> Decision:
+        """Is this a mailbox?  None says neither yes nor no (252, RFC 5321 3.5.3)."""
+        return None
+
+    def expn(self, session: ServerSession, command: Expn) -> Decision:
+        """Who is on this list?  None says nothing, as for `vrfy`."""
+        return None
+
+    def etrn(self, session: ServerSession, command: Etrn) -> Decision:
+        """Send what is queued for a host (RFC 1985), if ETRN is offered; None says that this was begun."""
+        return None
+
+    def xclient(self, session: ServerSession, command: XClient) -> Decision:
+        """A trusted proxy says who the client is; None takes it on trust, and ``session.client`` has it from then."""
+        return None
+
+    def xforward(self, session: ServerSession, command: XForward) -> Decision:
+        """A trusted filter says where the next message came from; None takes it into ``session.forwarded``."""
         return None
 
     def quit(self, session: ServerSession) -> Decision:

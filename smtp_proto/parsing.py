@@ -16,9 +16,11 @@ from .commands import (
     Auth,
     AuthResponse,
     Bdat,
+    Burl,
     Command,
     Data,
     Ehlo,
+    Etrn,
     Expn,
     Helo,
     Help,
@@ -31,9 +33,11 @@ from .commands import (
     Rset,
     StartTLS,
     Vrfy,
+    XClient,
+    XForward,
 )
 from .errors import InvalidArgument, ProtocolError
-from .grammar import BRACKETED_PATH, CONTROL_BYTES, ESMTP_PARAMETER, excerpt
+from .grammar import BRACKETED_PATH, CONTROL_BYTES, ESMTP_PARAMETER, excerpt, parse_xtext
 from .parameter import typed_parameter
 from .records import set_field
 from .replies import Reply
@@ -107,6 +111,30 @@ def _bdat(arguments: str) -> Command:
     return Bdat(int(words[0]), last=len(words) == 2)
 
 
+def _burl(arguments: str) -> Command:
+    words = arguments.split(" ")
+    if len(words) > 2 or (len(words) == 2 and words[1].upper() != "LAST"):
+        raise _syntax("Syntax: BURL url [LAST]")
+    return Burl(words[0], last=len(words) == 2)
+
+
+def _attributes(make: type[XClient | XForward]) -> Callable[[str], Command]:
+    def parse(arguments: str) -> Command:
+        attributes: dict[str, str | None] = {}
+        for word in filter(None, arguments.split(" ")):
+            name, equals, value = word.partition("=")
+            try:
+                text = parse_xtext(value).decode("utf-8")
+            except (InvalidArgument, UnicodeDecodeError):
+                text = equals = ""
+            if not equals:
+                raise _syntax(f"{excerpt(word)} is not of the form name=xtext")
+            attributes[name.upper()] = text
+        return make(attributes)
+
+    return parse
+
+
 def _base64(text: str) -> bytes:
     try:
         return b64decode(text, validate=True)
@@ -136,6 +164,10 @@ _PARSERS: dict[str, Callable[[str], Command]] = {
     "HELP": _text(Help),
     "VRFY": _text(Vrfy),
     "EXPN": _text(Expn),
+    "BURL": _burl,
+    "ETRN": _text(Etrn),
+    "XCLIENT": _attributes(XClient),
+    "XFORWARD": _attributes(XForward),
     "STARTTLS": _nothing(StartTLS),
     "AUTH": _auth,
     "QUIT": _nothing(Quit),
@@ -183,4 +215,7 @@ def written_command(line: bytes) -> Command:
             # A space in front: a server may take it for a BDAT, and `parse_command` does not.
             raise InvalidArgument("BDAT", "the line must begin with it")
         return command
-    return Raw(line, verb if verb in TABLE else "other")
+    row = verb if verb in TABLE else "other"
+    if row == "BURL" and line.split()[-1].upper() == b"LAST":
+        row = "BURL LAST"
+    return Raw(line, row)

@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from .body import DataDecoder
 from .buffer import ReceiveBuffer
-from .commands import AuthResponse, Bdat, Command, EndOfData, Greeting, Raw
+from .commands import AuthResponse, Bdat, Burl, Command, EndOfData, Greeting, Raw
 from .errors import LimitExceeded, LocalProtocolError, RemoteProtocolError
 from .events import NEED_DATA, PAUSED, BodyReceived, CommandReceived, CommandRejected, ConnectionClosed, Wait
 from .parsing import UNREADABLE_CHUNK, CommandSyntaxError, parse_auth_response, parse_command
@@ -80,7 +80,7 @@ class ServerConnection:
     @property
     def expects_more(self) -> bool:
         """True if the chunk that is owed a reply was not the last of its message."""
-        return isinstance(self._owed, Bdat) and not self._owed.last
+        return isinstance(self._owed, (Bdat, Burl)) and not self._owed.last
 
     @property
     def at_boundary(self) -> bool:

@@ -18,7 +18,28 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .body import normalise_line_ends
 from .channel_binding import TLSFacts, bindings
-from .commands import Auth, AuthResponse, Bdat, Command, Data, Ehlo, Helo, Help, Lhlo, Mail, Quit, Raw, Rcpt, Rset
+from .commands import (
+    Auth,
+    AuthResponse,
+    Bdat,
+    Burl,
+    Command,
+    Data,
+    Ehlo,
+    Etrn,
+    Expn,
+    Helo,
+    Help,
+    Lhlo,
+    Mail,
+    Quit,
+    Raw,
+    Rcpt,
+    Rset,
+    Vrfy,
+    XClient,
+    XForward,
+)
 from .commands import StartTLS as StartTLSCommand
 from .effects import Call, Close, Flow, Receive, Send, StartTLS
 from .errors import LocalProtocolError, ProtocolError
@@ -64,6 +85,9 @@ class Settings(NamedTuple):
     #: More lines for the EHLO reply, for what the handler does: "DSN", "MT-PRIORITY MIXER", "LIMITS RCPTMAX=50", ...
     #: Their parameters are taken then, and checked by what the lines say; limits are kept by the session itself.
     offer: tuple[str, ...] = ()
+    #: Addresses of the proxies and filters that XCLIENT and XFORWARD are offered to, if they are in `offer`; `peer` of
+    #: the session is compared with them, or the first part of it.  Whoever stands here can say to be anybody.
+    trusted: tuple[str, ...] = ()
 
 
 # Replies held back so that a pipelined group is answered in one segment: more than any honest group has.  A client that
@@ -105,6 +129,9 @@ class ServerSession:
         #: What the last EHLO was answered: what a client may make use of.
         self.extensions = Extensions({})
         self.credentials: Credentials | None = None
+        #: What a trusted proxy has said of the client (XCLIENT), and a trusted filter of the next message (XFORWARD).
+        self.client: dict[str, str] = {}
+        self.forwarded: dict[str, str] = {}
         self._mail: Mail | None = None
         self._recipients: list[Rcpt] = []
         self._domains: set[str] = set()  # of the recipients
@@ -125,6 +152,11 @@ class ServerSession:
             Auth: self._on_auth,
             AuthResponse: self._on_auth_response,
             Quit: self._on_quit,
+            Vrfy: self._on_question,
+            Expn: self._on_question,
+            Etrn: self._on_etrn,
+            XClient: self._on_attributes,
+            XForward: self._on_attributes,
         }
 
     # -- the loop -----------------------------------------------------------------------------------------------------
@@ -238,6 +270,9 @@ class ServerSession:
     def _on_command(self, command: Command) -> Flow[None]:
         if isinstance(command, Bdat):
             return  # its reply is owed when its octets are in
+        if isinstance(command, Burl):
+            yield from self._on_burl(command)
+            return
         judge = self._judges.get(type(command))
         reply = (yield from judge(command)) if judge is not None else self._plain_answer(command)
         if isinstance(command, Raw):
@@ -273,6 +308,16 @@ class ServerSession:
             self._domains.add(domain_of(command.path))
         elif isinstance(command, (Auth, AuthResponse)):
             self.credentials = self._verified
+        elif isinstance(command, XClient):
+            # As at the beginning, and whatever the proxy had been allowed is not the client's.
+            self.client = {**self.client, **dict(command.attributes)}
+            self.hello = None
+            self.extensions = Extensions({})
+            self.credentials = None
+            self.forwarded = {}
+            self._forget_transaction()
+        elif isinstance(command, XForward):
+            self.forwarded = {**self.forwarded, **dict(command.attributes)}
 
     def _plain_answer(self, command: Command) -> Reply:
         """The answer to a command that nothing needs to be decided for."""
@@ -291,9 +336,6 @@ class ServerSession:
         if isinstance(command, Raw):
             # RFC 5321 4.2.4: 500 for a verb that is not known.
             return Reply(500, "5.5.2 Command not recognised")
-        if command.row in ("VRFY", "EXPN"):
-            # RFC 5321 3.5.3: 252, for a server that will not say.
-            return Reply(252, "2.1.5 Send some mail, and it will be tried")
         return _OK
 
     def _on_hello(self, command: Ehlo | Helo | Lhlo) -> Flow[Reply]:
@@ -315,8 +357,16 @@ class ServerSession:
         if mechanisms and (self.tls or settings.cleartext_auth):
             lines.append("AUTH " + " ".join(mechanisms))
         # RFC 8689 2: REQUIRETLS "MUST NOT be advertised" without TLS.
-        lines += [line for line in settings.offer if self.tls or line.upper() != "REQUIRETLS"]
+        withheld = set() if self.tls else {"REQUIRETLS"}
+        if not self._trusted:
+            withheld |= {"XCLIENT", "XFORWARD"}
+        lines += [line for line in settings.offer if keyword_of(line.partition(" ")[0]) not in withheld]
         return [*lines, "HELP"]
+
+    @property
+    def _trusted(self) -> bool:
+        address = self.peer[0] if isinstance(self.peer, tuple) and self.peer else self.peer
+        return address in self.settings.trusted
 
     def _unfit(self, command: Mail | Rcpt) -> Reply | None:
         """The refusal of a parameter that this server does not know, or that is beyond what it has offered."""
@@ -363,6 +413,54 @@ class ServerSession:
             return Reply(452, "4.5.3 Too many domains")
         refusal: Reply | None = yield from self._ask(self.handler.rcpt, command)
         return refusal or Reply(250, "2.1.5 Recipient OK")
+
+    # -- commands of extensions ---------------------------------------------------------------------------------------
+
+    def _not_offered(self, command: Command) -> Reply | None:
+        # RFC 5321 4.2.4: 502 for a verb that is known and not implemented.
+        return None if command.verb in self.extensions else Reply(502, f"5.5.1 {command.verb} is not offered")
+
+    def _on_question(self, command: Vrfy | Expn) -> Flow[Reply]:
+        decide = self.handler.vrfy if isinstance(command, Vrfy) else self.handler.expn
+        answer: Reply | None = yield from self._ask(decide, command)
+        # RFC 5321 3.5.3: 252, for a server that will not say.
+        return answer or Reply(252, "2.1.5 Send some mail, and it will be tried")
+
+    def _on_etrn(self, command: Etrn) -> Flow[Reply]:
+        refusal: Reply | None = self._not_offered(command) or (yield from self._ask(self.handler.etrn, command))
+        return refusal or Reply(250, f"2.0.0 Queuing for node {command.text} started")
+
+    def _on_attributes(self, command: XClient | XForward) -> Flow[Reply]:
+        refused = self._not_offered(command)
+        if refused is not None:
+            return refused
+        known = self.extensions.xclient if isinstance(command, XClient) else self.extensions.xforward
+        for name, _ in command.attributes:
+            if name not in known:
+                return Reply(501, f"5.5.4 {name} is no attribute of {command.verb} here")
+        decide = self.handler.xclient if isinstance(command, XClient) else self.handler.xforward
+        refusal: Reply | None = yield from self._ask(decide, command)
+        # XCLIENT is answered with a greeting.
+        welcome = Reply(220, f"{self.settings.hostname} ESMTP") if isinstance(command, XClient) else _OK
+        return refusal or welcome
+
+    def _on_burl(self, command: Burl) -> Flow[None]:
+        """Fetch a part of the message, which then is what the octets of a chunk are."""
+        fetched: Reply | bytes = self._not_offered(command) or _FAILED
+        if command.verb in self.extensions:
+            try:
+                given: Any = yield from Call(self.handler.burl, self, command)
+                if not isinstance(given, bytes) and not (isinstance(given, Reply) and given.severity in (4, 5)):
+                    raise TypeError(f"burl gave {type(given).__name__}, which is neither octets nor a refusal")
+                fetched = given
+            except Exception as error:  # noqa: BLE001  # as in `_ask`
+                yield from self._tell(error)
+                fetched = _FAILED
+        if isinstance(fetched, bytes):
+            yield from self._on_body(BodyReceived(fetched, True))
+            return
+        while self.connection.owes_reply:
+            yield from self._answer(fetched)
 
     def _on_quit(self, command: Quit) -> Flow[Reply]:
         answer: Reply | None = yield from self._ask(self.handler.quit)
@@ -414,6 +512,8 @@ class ServerSession:
         return Reply(552, f"5.3.4 The message is larger than {self.settings.max_size} octets")
 
     def _forget_transaction(self) -> None:
+        if self._mail is not None:
+            self.forwarded = {}  # it was for one message
         self._mail = None
         self._recipients = []
         self._domains = set()
@@ -502,6 +602,7 @@ class ServerSession:
         self.connection.tls_established()
         # RFC 3207 4.2: "the server MUST discard any knowledge obtained from the client".
         self.hello = None
+        self.extensions = Extensions({})
         self.credentials = None
         self._forget_transaction()
 

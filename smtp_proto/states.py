@@ -139,6 +139,9 @@ TABLE: Final[Mapping[str, Row]] = {
     # RFC 3030 2: a refused chunk fails the message; only RSET, or its own end, leads out.
     "BDAT": _row(_CHUNKS, False, {2: State.BDAT, 4: Rule.FAILED, 5: Rule.FAILED}, Stage.FINAL),
     "BDAT LAST": _row(_CHUNKS, False, {2: State.READY, 4: Rule.FAILED, 5: Rule.FAILED}, Stage.FINAL),
+    # RFC 4468 3.2: in the place of a chunk, with its rules; that it may stand in a group no document says.
+    "BURL": _row(_CHUNKS, True, {2: State.BDAT, 4: Rule.FAILED, 5: Rule.FAILED}, Stage.FINAL),
+    "BURL LAST": _row(_CHUNKS, True, {2: State.READY, 4: Rule.FAILED, 5: Rule.FAILED}, Stage.FINAL),
     "RSET": _anywhere(False, Rule.IDLE),
     "NOOP": _anywhere(True),
     "HELP": _anywhere(True),
@@ -154,6 +157,12 @@ TABLE: Final[Mapping[str, Row]] = {
         {2: State.READY, 3: State.AUTH, 4: State.READY, 5: State.READY},
         Stage.COMMAND,
     ),
+    # RFC 1985 5.1: after EHLO; in the middle of a transaction servers refuse it.
+    "ETRN": _row(frozenset({State.READY}), True, {2: _SAME, 4: _SAME, 5: _SAME}, Stage.COMMAND),
+    # Postfix's XCLIENT_README: not in a transaction; the 220 is a new greeting, and the client says EHLO again.
+    "XCLIENT": _row(frozenset({State.READY}), True, {2: State.CONNECTED, 4: _SAME, 5: _SAME}, Stage.COMMAND),
+    # Postfix's XFORWARD_README: not in a transaction; may be pipelined.
+    "XFORWARD": _row(frozenset({State.READY}), False, {2: _SAME, 4: _SAME, 5: _SAME}, Stage.COMMAND),
     "QUIT": _row(_ANY | {State.REFUSED}, True, {2: State.CLOSED, 4: _SAME, 5: _SAME}, Stage.QUIT),
     # A verb that is not known here.  RFC 2920 3.1: an extension's command ends the group unless it says otherwise; what
     # a 3xx would mean only the one who sends it knows.
@@ -184,9 +193,9 @@ def _resolved(following: State | Rule | None, state: State) -> State | None:
 def answered_by_recipient(name: str, state: State) -> bool:
     """True if LMTP answers the command of row `name` in `state` once for each accepted recipient (RFC 2033 4.2).
 
-    That is the end of a message; a BDAT LAST behind a refused chunk, or without a recipient, ends none.
+    That is the end of a message; a BDAT LAST (or BURL LAST) behind a refused chunk, or without a recipient, ends none.
     """
-    return name == "end of data" or (name == "BDAT LAST" and state in _CHUNKS)
+    return name == "end of data" or (name in ("BDAT LAST", "BURL LAST") and state in _CHUNKS)
 
 
 def assumed(row: Row, state: State) -> State:

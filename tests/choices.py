@@ -8,10 +8,12 @@ from smtp_proto.commands import (
     Auth,
     AuthResponse,
     Bdat,
+    Burl,
     Command,
     Data,
     Ehlo,
     EndOfData,
+    Etrn,
     Expn,
     Greeting,
     Helo,
@@ -25,6 +27,8 @@ from smtp_proto.commands import (
     Rset,
     StartTLS,
     Vrfy,
+    XClient,
+    XForward,
 )
 from smtp_proto.replies import Reply
 from smtp_proto.states import Row, State
@@ -50,10 +54,11 @@ def a_command(random: Random, state: State, number: int, lmtp: bool) -> Command:
     sensible: dict[State, list[Command]] = {
         State.CONNECTED: [hello],
         State.REFUSED: [Quit()],
-        State.READY: [Mail(f"m{number}@x")] * 6 + [Auth("PLAIN", b"%d" % number), StartTLS()],
+        State.READY: [Mail(f"m{number}@x")] * 6
+        + [Auth("PLAIN", b"%d" % number), StartTLS(), XClient({"NAME": f"{number}"})],
         State.MAIL: [rcpt],
-        State.RCPT: [rcpt, rcpt, Data(), Bdat(0), Bdat(0, last=True)],
-        State.BDAT: [Bdat(0), Bdat(0, last=True)],
+        State.RCPT: [rcpt, rcpt, Data(), Bdat(0), Bdat(0, last=True), Burl(f"http://{number}", random.random() < 0.5)],
+        State.BDAT: [Bdat(0), Bdat(0, last=True), Burl(f"http://{number}", last=True)],
         State.FAILED: [Rset()],
         State.AUTH: [AuthResponse(b"%d" % number), AuthResponse(None), Raw(b"!%d" % number, "AUTH response")],
     }
@@ -66,6 +71,8 @@ def a_command(random: Random, state: State, number: int, lmtp: bool) -> Command:
         Noop(f"{number}"),
         Help(f"{number}"),
         Vrfy(f"{number}"),
+        Etrn(f"{number}"),
+        XForward({"ADDR": f"{number}"}),
         Expn(f"{number}"),
         Raw(b"XUNKNOWN %d" % number),
         Raw(b"DATA %d" % number, "DATA"),  # which takes no argument: rejected

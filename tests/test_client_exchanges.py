@@ -19,6 +19,7 @@ from smtp_proto.commands import (
     Rset,
     StartTLS,
     Vrfy,
+    XClient,
 )
 from smtp_proto.errors import InvalidArgument, LocalProtocolError, RemoteProtocolError
 from smtp_proto.events import PAUSED, CommandReceived, ReplyReceived
@@ -285,3 +286,21 @@ def test_required_tls_comes_first(strict: bool) -> None:
     client.receive_data(b"250 mx\r\n")
     client.next_event()
     client.send(Mail("a@b.test"))
+
+
+def test_xclient_begins_the_session_anew() -> None:
+    """What EHLO listed before is forgotten after the 220, for it was meant for somebody else; refused, all stays."""
+    client = pair_in(State.READY).client
+    before = client.extensions
+    for octets, state, extensions in (
+        (b"550 5.7.0 no\r\n", State.READY, before),
+        (b"220 mx.test ESMTP\r\n", State.CONNECTED, None),
+    ):
+        client.send(XClient({"ADDR": "192.0.2.1"}))
+        assert not client.can_send(Mail("a@client.test"))
+        client.data_to_send()
+        client.receive_data(octets)
+        client.next_event()
+        assert (client.state, client.extensions) == (state, extensions)
+    assert not client.can_send(Mail("a@client.test"))
+    assert client.can_send(Ehlo("client.test"))

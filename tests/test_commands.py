@@ -14,10 +14,12 @@ from smtp_proto.commands import (
     Auth,
     AuthResponse,
     Bdat,
+    Burl,
     Command,
     Data,
     Ehlo,
     EndOfData,
+    Etrn,
     Expn,
     Greeting,
     Helo,
@@ -31,11 +33,19 @@ from smtp_proto.commands import (
     Rset,
     StartTLS,
     Vrfy,
+    XClient,
+    XForward,
 )
-from smtp_proto.parsing import CommandSyntaxError, parse_auth_response, parse_command
+from smtp_proto.errors import InvalidArgument
+from smtp_proto.parsing import CommandSyntaxError, parse_auth_response, parse_command, written_command
 from smtp_proto.replies import MAX_REPLY_LINE, Reply
 from smtp_proto.server import MAX_LINE
 from smtp_proto.states import TABLE
+
+URL = (
+    "imap://harry@gryffindor.example.com/outbox;uidvalidity=1078863300/;uid=25"
+    ";urlauth=submit+harry:internal:91354a473744909de610943775f92038"
+)
 
 # Value, octets, and the row of the table: what the client writes so, the server reads so.
 PAIRS: list[tuple[Command, bytes, str]] = [
@@ -72,7 +82,30 @@ PAIRS: list[tuple[Command, bytes, str]] = [
     (Auth("EXTERNAL", b""), b"AUTH EXTERNAL =\r\n", "AUTH"),
     (Quit(), b"quit\r\n", "QUIT"),
     (Raw(b"XYZZY"), b"XYZZY\r\n", "other"),
-    (Raw(b"xclient NAME=a \xc3\xa4"), b"xclient NAME=a \xc3\xa4\r\n", "other"),
+    (Raw(b"xclint NAME=a \xc3\xa4"), b"xclint NAME=a \xc3\xa4\r\n", "other"),
+    # RFC 1985 5.1
+    (Etrn("foo.com"), b"etrn foo.com\r\n", "ETRN"),
+    (Etrn("#queue"), b"etrn #queue\r\n", "ETRN"),
+    # RFC 4468 3.4
+    (Burl(URL, last=True), f"BURL {URL} LAST\r\n".encode(), "BURL LAST"),
+    (Burl("http://mx.test/part"), b"BURL http://mx.test/part\r\n", "BURL"),
+    # Postfix's XCLIENT_README and XFORWARD_README
+    (
+        XClient({"NAME": "spike.porcupine.org", "ADDR": "168.100.189.2"}),
+        b"XCLIENT NAME=spike.porcupine.org ADDR=168.100.189.2\r\n",
+        "XCLIENT",
+    ),
+    (
+        XClient({"helo": None, "login": "ü a=b+c"}),
+        b"XCLIENT HELO=[UNAVAILABLE] LOGIN=+C3+BC+20a+3Db+2Bc\r\n",
+        "XCLIENT",
+    ),
+    (
+        XForward({"NAME": "spike.porcupine.org", "ADDR": "168.100.189.2", "PROTO": "ESMTP"}),
+        b"XFORWARD NAME=spike.porcupine.org ADDR=168.100.189.2 PROTO=ESMTP\r\n",
+        "XFORWARD",
+    ),
+    (XForward({"PORT": ""}), b"XFORWARD PORT=\r\n", "XFORWARD"),
     (Raw(b""), b"\r\n", "other"),
 ]
 
@@ -326,3 +359,75 @@ def test_any_line_is_a_command_or_refused(line: bytes) -> None:
     for parse in (parse_command, parse_auth_response):
         hint = refusal(parse, line)
         assert hint is None or (hint.severity == 5 and hint.encode())
+
+
+# -- commands of extensions -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", [Burl(URL, last=True), Raw(f"BURL {URL} LAST".encode())])
+def test_the_authorisation_in_a_url_is_not_shown(command: Command) -> None:
+    """Who knows what stands behind URLAUTH's mechanism can fetch the message: no trace and no `repr` has it."""
+    for shown in (command.shown, repr(command)):
+        assert "internal" not in shown
+        assert ";urlauth=*** LAST" in shown
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Burl("two words"),
+        lambda: Burl(""),
+        lambda: Burl("imap://mx.test/ü;urlauth=secret"),
+        lambda: Burl("imap://mx.test/;urlauth=secret\r\nQUIT"),
+        lambda: Etrn(""),
+        lambda: Etrn("a\r\nQUIT"),
+        lambda: XClient({}),
+        lambda: XClient({"NA ME": "x"}),
+        lambda: XClient({"NAME": "\ud800"}),
+        lambda: XForward({"NAME": "x" * 70_000}),
+    ],
+)
+def test_what_is_no_command_of_an_extension(make: Callable[[], Command]) -> None:
+    """An argument that would be another command, or none, is refused; a secret is not in what is said of it."""
+    with pytest.raises(InvalidArgument) as caught:
+        make()
+    assert "secret" not in str(caught.value)
+
+
+def test_a_url_in_a_repr() -> None:
+    """What is no secret is shown."""
+    assert repr(Burl("imap://x")) == "Burl('imap://x')"
+
+
+def test_attributes() -> None:
+    """Whatever a value has in it, CR and LF too, it is one word on the wire; it is read back as it was."""
+    command = XClient({"login": "a\r\nQUIT\0 ü", "NAME": None})
+    assert command.line == b"XCLIENT LOGIN=a+0D+0AQUIT+00+20+C3+BC NAME=[UNAVAILABLE]\r\n"
+    assert command["LOGIN"] == "a\r\nQUIT\0 ü"
+    assert parse_command(command.line[:-2]) == command
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"XCLIENT", b"XCLIENT NAME", b"XCLIENT NAME=+zz", b"XFORWARD A=+C3", b"BURL", b"BURL a b", b"BURL a LAST x"],
+)
+def test_lines_that_are_no_commands_of_extensions(line: bytes) -> None:
+    """The server's answer to them is 501."""
+    with pytest.raises(CommandSyntaxError) as caught:
+        parse_command(line)
+    assert caught.value.hint.code == 501
+
+
+@pytest.mark.parametrize(
+    ("line", "row"),
+    [
+        (b"burl imap://x last", "BURL LAST"),
+        (b"BURL imap://x", "BURL"),
+        (b"xclient a=b", "XCLIENT"),
+        (b"Etrn x", "ETRN"),
+    ],
+)
+def test_commands_of_extensions_written_by_hand(line: bytes, row: str) -> None:
+    """A line that a person wrote moves the connection as the command does."""
+    command = written_command(line)
+    assert (command.row, command.line) == (row, line + b"\r\n")

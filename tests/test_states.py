@@ -37,11 +37,11 @@ def allowed(state: State) -> set[str]:
 
 
 def test_every_command_has_a_row() -> None:
-    """Each class of command names a row, and each row but "other" and BDAT's second belongs to a class."""
+    """Each class of command names a row, and each row but "other" and the second ones belongs to a class."""
     classes = [
         one for one in vars(commands).values() if isinstance(one, type) and issubclass(one, Command) and one.verb
     ]
-    assert {one.verb for one in classes} | {"BDAT LAST", "other"} == set(TABLE)
+    assert {one.verb for one in classes} | {"BDAT LAST", "BURL LAST", "other"} == set(TABLE)
     assert len({one.verb for one in classes}) == len(classes)
 
 
@@ -66,10 +66,10 @@ def test_what_may_be_sent_in_a_session() -> None:
     """In the states of a session, what is allowed wherever commands are read, and what belongs to the state."""
     common = {"EHLO", "HELO", "LHLO", "RSET", "NOOP", "HELP", "VRFY", "EXPN", "QUIT", "other"}
     assert all(common <= allowed(state) for state in WAITING)
-    assert allowed(State.READY) - common == {"MAIL", "STARTTLS", "AUTH"}
+    assert allowed(State.READY) - common == {"MAIL", "STARTTLS", "AUTH", "ETRN", "XCLIENT", "XFORWARD"}
     assert allowed(State.MAIL) - common == {"RCPT"}
-    assert allowed(State.RCPT) - common == {"RCPT", "DATA", "BDAT", "BDAT LAST"}
-    assert allowed(State.BDAT) - common == {"BDAT", "BDAT LAST"}
+    assert allowed(State.RCPT) - common == {"RCPT", "DATA", "BDAT", "BDAT LAST", "BURL", "BURL LAST"}
+    assert allowed(State.BDAT) - common == {"BDAT", "BDAT LAST", "BURL", "BURL LAST"}
     assert allowed(State.FAILED) - common == set()
 
 
@@ -77,8 +77,10 @@ def test_what_may_be_sent_in_a_session() -> None:
 def test_what_lmtp_answers_by_recipient(state: State) -> None:
     """Only the end of a message is answered once for each recipient: a BDAT LAST that ends none has one answer."""
     assert answered_by_recipient("end of data", state)
-    assert answered_by_recipient("BDAT LAST", state) is (state in (State.RCPT, State.BDAT))
-    assert not any(answered_by_recipient(name, state) for name in TABLE if name not in ("end of data", "BDAT LAST"))
+    for name in ("BDAT LAST", "BURL LAST"):
+        assert answered_by_recipient(name, state) is (state in (State.RCPT, State.BDAT))
+    others = set(TABLE) - {"end of data", "BDAT LAST", "BURL LAST"}
+    assert not any(answered_by_recipient(name, state) for name in others)
 
 
 @ROWS
@@ -120,7 +122,7 @@ def test_what_changes_the_mode() -> None:
 def test_what_may_be_pipelined_behind() -> None:
     """RFC 2920 3.1 and RFC 3030 4.2: these may stand anywhere in a group; all others end it."""
     names = {name for name, row in TABLE.items() if not row.ends_group}
-    assert names == {"MAIL", "RCPT", "RSET", "end of data", "BDAT", "BDAT LAST"}
+    assert names == {"MAIL", "RCPT", "RSET", "end of data", "BDAT", "BDAT LAST", "XFORWARD"}
 
 
 # -- the transitions ---------------------------------------------------------------------------------------------------
@@ -260,6 +262,8 @@ def test_stages_of_the_rows() -> None:
         "end of data": Stage.FINAL,
         "BDAT": Stage.FINAL,
         "BDAT LAST": Stage.FINAL,
+        "BURL": Stage.FINAL,
+        "BURL LAST": Stage.FINAL,
         "QUIT": Stage.QUIT,
     }
 

@@ -333,7 +333,7 @@ class Walk:
             self.rejected = True
             assert event.line + b"\r\n" == self.answering.line or not event.line
         self.server_log.append(Step("event", event))
-        ends_message = self.answering.row in ("end of data", "BDAT LAST") and not self.rejected
+        ends_message = self.answering.row in ("end of data", "BDAT LAST", "BURL LAST") and not self.rejected
         self.due = list(self.recipients) if self.lmtp and ends_message else []
 
     def _numbered(self, command: Command) -> None:

@@ -135,6 +135,28 @@ class BlockingSMTP(Client):
         """EXPN (RFC 5321 4.1.1.7)."""
         return self._run(self._expn(address))
 
+    def etrn(self, node: str) -> Answer:
+        """ETRN (RFC 1985): have the server send what it has queued for a host, "@domain" or "#queue".
+
+        `SMTPNotSupportedError`, with nothing sent, if the server does not offer it; so for the three that follow.
+        """
+        return self._run(self._etrn(node))
+
+    def burl(self, url: str, *, last: bool = True) -> Answer:
+        """BURL (RFC 4468): after `mail` and `rcpt`, have the server fetch the message, or a part of it, from a URL."""
+        return self._run(self._burl(url, last))
+
+    def xclient(self, **attributes: str | None) -> Answer:
+        """XCLIENT (Postfix): say for whom a proxy speaks: ``xclient(name="mx.example.org", addr="192.0.2.1")``.
+
+        None is a value that is not known.  After the 220 the session is as after the greeting: EHLO comes next.
+        """
+        return self._run(self._xclient(attributes))
+
+    def xforward(self, **attributes: str | None) -> Answer:
+        """XFORWARD (Postfix): say where the next message came from, for the server's log."""
+        return self._run(self._xforward(attributes))
+
     # -- sequences ----------------------------------------------------------------------------------------------------
 
     def ehlo_or_helo_if_needed(self) -> None:

@@ -17,12 +17,12 @@ ends the connection becomes `SMTPServerDisconnected`, with the reason in its tex
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from smtp_proto.channel_binding import TLSFacts
-from smtp_proto.commands import Command, Mail, Raw, Rcpt
+from smtp_proto.commands import Burl, Command, Etrn, Mail, Raw, Rcpt, XClient, XForward
 from smtp_proto.effects import Call, Flow
 from smtp_proto.errors import ConnectionLost, InvalidArgument, LimitExceeded, LocalProtocolError, RemoteProtocolError
 from smtp_proto.extensions import Extensions
@@ -283,7 +283,7 @@ class Conversations:
                     raise
                 reply = error.reply  # a whole reply that is no answer to the command: its text is worth knowing
             except ConnectionLost as error:
-                if due in ("end of data", "BDAT LAST"):
+                if due in ("end of data", "BDAT LAST", "BURL LAST"):
                     error.outcome = Outcome(())
                     error.outcome.phase = Phase.SENT
                 raise
@@ -372,10 +372,55 @@ class Conversations:
         return tuple(options) if self.does_esmtp else ()
 
     def _verify(self, address: str) -> Flow[Answer]:
-        return (yield from self._docmd("vrfy", _addr_only(clean("address", address))))
+        return (yield from self._question("vrfy", address))
 
     def _expn(self, address: str) -> Flow[Answer]:
-        return (yield from self._docmd("expn", _addr_only(clean("address", address))))
+        return (yield from self._question("expn", address))
+
+    def _question(self, verb: str, address: str) -> Flow[Answer]:
+        question = _addr_only(clean("address", address))
+        if question.isascii() or not self.has_extn("smtputf8"):
+            return (yield from self._docmd(verb, question))
+        # RFC 6531 3.7.4.2: the parameter, for an address, and an answer, that is not ASCII.
+        encoding, self.command_encoding = self.command_encoding, "utf-8"
+        try:
+            return (yield from self._docmd(verb, f"{question} SMTPUTF8"))
+        finally:
+            self.command_encoding = encoding
+
+    # -- commands of extensions ---------------------------------------------------------------------------------------
+
+    def _etrn(self, node: str) -> Flow[Answer]:
+        return (yield from self._extension("ETRN", "RFC 1985", Etrn(node)))
+
+    def _burl(self, url: str, last: bool) -> Flow[Answer]:
+        return (yield from self._extension("BURL", "RFC 4468", Burl(url, last)))
+
+    def _xclient(self, attributes: Mapping[str, str | None]) -> Flow[Answer]:
+        command = XClient(attributes)
+        self._check_attributes(command, self._offer.xclient)
+        answer = yield from self._extension("XCLIENT", "Postfix", command)
+        if answer[0] // 100 == 2:
+            self._forget()
+        return answer
+
+    def _xforward(self, attributes: Mapping[str, str | None]) -> Flow[Answer]:
+        command = XForward(attributes)
+        self._check_attributes(command, self._offer.xforward)
+        return (yield from self._extension("XFORWARD", "Postfix", command))
+
+    def _check_attributes(self, command: XClient | XForward, known: tuple[str, ...]) -> None:
+        for name, _ in command.attributes:
+            if command.verb in self._offer and name not in known:
+                raise self._lacking(f"{command.verb}: the server does not take {name}, but {', '.join(known)}")
+
+    def _extension(self, keyword: str, rfc: str, command: Command) -> Flow[Answer]:
+        """A command that the server must have offered."""
+        if keyword not in self._offer:
+            offered = ", ".join(self._offer) or "no extensions"
+            raise self._lacking(f"{keyword} needs the extension {keyword} ({rfc}); the server offers {offered}")
+        verb, _, arguments = command.line[:-2].decode("utf-8").partition(" ")
+        return (yield from self._docmd(verb, arguments))
 
     @property
     def _offer(self) -> Extensions:

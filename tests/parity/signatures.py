@@ -37,6 +37,10 @@ UNION: Final = {"keyfile", "certfile"}
 #: Methods and attributes that the classes have beyond those of `smtplib`, and the arguments above under their names.
 EXTRA_NAMES: Final = {
     "deliver": "what became of a message as one value, refusals included",
+    "etrn": "a command of an extension",
+    "burl": "a command of an extension",
+    "xclient": "a command of an extension",
+    "xforward": "a command of an extension",
     "reconnect": "the way to another connection where the server takes so many messages only (RFC 9422)",
     "tls_state": "what is known of the TLS session",
     "reply": "exceptions: the whole reply behind it, typed",
