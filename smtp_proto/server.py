@@ -184,7 +184,7 @@ class ServerConnection:
                 return self._read_chunk(command)
             return CommandReceived(command)
         if hint is not None:
-            return self._reject(line, hint)
+            return self._reject(line, hint, command)
         # What stands behind a STARTTLS already is judged when that is answered: a refusal changes nothing, and whether
         # both came in one segment must make no difference.
         self._owe(command)
@@ -214,9 +214,10 @@ class ServerConnection:
         many = self.lmtp and answered_by_recipient(command.row, self._state)
         self._final_left = max(1, self._accepted) if many else 1
 
-    def _reject(self, line: bytes, hint: Reply) -> CommandRejected:
-        # In the middle of AUTH the refusal ends the exchange (RFC 4954 4), elsewhere nothing changes.
-        self._owe(AuthResponse(None) if self._state is State.AUTH else Raw(b""))
+    def _reject(self, line: bytes, hint: Reply, command: Command | None = None) -> CommandRejected:
+        # In the middle of AUTH the refusal ends the exchange (RFC 4954 4); of a `command` that is out of order it means
+        # what its row says; elsewhere nothing changes.
+        self._owe(command or (AuthResponse(None) if self._state is State.AUTH else Raw(b"")))
         self._rejected = True
         return CommandRejected(line, hint)
 
