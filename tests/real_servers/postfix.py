@@ -5,7 +5,8 @@ The services that would connect to other hosts (smtp, relay, lmtp) are not in ``
 which writes a message as it is, behind the fields that it adds.
 
 Its ports: "plain" takes from anyone for the users it has; "submission" and "smtps" want TLS and a log-in; "small" takes
-no more than `SMALL` octets and "strict" hangs up, as Postfix does by default, behind the `ERRORS`th error.
+no more than `SMALL` octets, "proxied" believes XCLIENT and XFORWARD, and "strict" hangs up, as Postfix does by default,
+behind the `ERRORS`th error.
 """
 
 from __future__ import annotations
@@ -91,6 +92,8 @@ _MASTER = """\
     -o smtpd_tls_wrappermode=yes -o smtpd_sasl_auth_enable=yes
     -o smtpd_relay_restrictions=permit_sasl_authenticated,reject
 {host}:{ports[small]} inet n - n - - smtpd -o message_size_limit={small}
+{host}:{ports[proxied]} inet n - n - - smtpd
+    -o smtpd_authorized_xclient_hosts={host} -o smtpd_authorized_xforward_hosts={host}
 {host}:{ports[strict]} inet n - n - - smtpd -o smtpd_hard_error_limit={errors} -o smtpd_soft_error_limit=100
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
@@ -141,7 +144,7 @@ def postfix(auth: Path) -> Iterator[MailServer]:
         _write_settled(configuration / "main.cf", main)
 
         def prepare() -> Prepared:
-            ports = free_ports("plain", "submission", "smtps", "small", "strict")
+            ports = free_ports("plain", "submission", "smtps", "small", "strict", "proxied")
             master = _MASTER.format(host=HOST, ports=ports, small=SMALL, errors=ERRORS)
             _write_settled(configuration / "master.cf", master)
             return [program, "-c", configuration], ports, base / "log"

@@ -143,7 +143,7 @@ def test_a_success_is_notified(postfix: MailServer, pipelining: bool) -> None:
 
 
 def test_a_size_that_is_too_large_is_refused_before_it_is_sent(postfix: MailServer, pipelining: bool) -> None:
-    """A message above SIZE (RFC 1870) is refused at MAIL, and the next one, a small one, is sent."""
+    """A message above SIZE (RFC 1870) is refused before MAIL, and the next one, a small one, is sent."""
     ident = new_ident()
     message = with_header(ident, BODIES["plain"])
     with plain(postfix, "small", pipelining) as client:

@@ -1,0 +1,227 @@
+"""Writes `docs/extensions.md`: each extension and mechanism, with its RFC, both ends, and what it is tested against.
+
+Run it after adding one::
+
+    python docs/make_extensions.py
+
+What can be read from the code is: parameters with their places and RFCs, commands, what a server offers by itself, and
+the mechanisms of both ends.  What cannot, the tests that stand behind a row, is listed here, and a test sees to it that
+each of those files is there and speaks of it, and that nothing in the code is without a row.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from smtp_proto import parameters
+from smtp_proto.handler import Handler
+from smtp_proto.parameter import Parameter
+from smtp_proto.sasl_choice import ON_REQUEST, PREFERENCE
+from smtp_proto.sasl_server import SERVER_MECHANISMS
+from smtp_proto.server import ServerConnection
+from smtp_proto.server_session import ServerSession, Settings
+
+OUTPUT = Path(__file__).with_name("extensions.md")
+
+
+class Tests(NamedTuple):
+    """Where something is tested: the files, by what stands at the other end."""
+
+    examples: str = ""  # the octets of the RFC's own examples
+    ours: str = ""  # our own server
+    real: tuple[tuple[str, str], ...] = ()  # servers of another make
+
+    def __str__(self) -> str:
+        named = [("the RFC's examples", self.examples), ("our server", self.ours), *self.real]
+        return ", ".join(f"[{name}](../{path})" for name, path in named if path)
+
+    @property
+    def paths(self) -> list[str]:
+        return [path for path in (self.examples, self.ours, *(path for _, path in self.real)) if path]
+
+
+_WIRE = "tests/conformance/test_extensions.py"
+_PARAMETERS = "tests/test_parameters.py"
+_SERVER = "tests/test_server_session_parameters.py"
+_COMMANDS = "tests/conformance/test_extension_commands.py"
+_REAL = "tests/real_servers/test_extensions.py"
+_SUBMISSION = "tests/real_servers/test_submission.py"
+_ARRIVAL = "tests/real_servers/test_arrival.py"
+
+#: Extension: its RFC, what a client has of it beyond parameters, and the tests.
+EXTENSIONS: dict[str, tuple[str, str, Tests]] = {
+    "SIZE": (
+        "RFC 1870",
+        "declared by `sendmail`; a message that is larger than the server's limit is not sent",
+        Tests(_PARAMETERS, _SERVER, (("Postfix", _SUBMISSION),)),
+    ),
+    "8BITMIME": (
+        "RFC 6152",
+        "said where the message needs it; re-encoded where the server lacks it",
+        Tests(_PARAMETERS, "tests/test_server_session_bodies.py", (("Postfix, Exim", _REAL),)),
+    ),
+    "BINARYMIME": ("RFC 3030", "where the message needs it, with CHUNKING", Tests(_PARAMETERS, _SERVER)),
+    "CHUNKING": ("RFC 3030", "`chunking=`; BDAT", Tests("", "tests/test_server_session_bodies.py")),
+    "SMTPUTF8": (
+        "RFC 6531",
+        "said where an address or a header needs it; `verify` and `expn` too",
+        Tests("", _COMMANDS, (("Postfix, Exim", _ARRIVAL),)),
+    ),
+    "PIPELINING": (
+        "RFC 2920",
+        "`pipelining=`; used wherever it is offered",
+        Tests("", "tests/test_transaction_pipelining.py", (("Postfix, Exim, Dovecot", _ARRIVAL),)),
+    ),
+    "STARTTLS": (
+        "RFC 3207",
+        "`starttls()`, `tls=`",
+        Tests("", "tests/conformance/test_tls.py", (("Postfix, Exim", _SUBMISSION),)),
+    ),
+    "AUTH": ("RFC 4954", "`login()`, `auth()`: see below", Tests(_PARAMETERS, _SERVER, (("Postfix", _SUBMISSION),))),
+    "ENHANCEDSTATUSCODES": (
+        "RFC 2034",
+        "`enhanced` on replies, exceptions and outcomes",
+        Tests("", "tests/test_reply_values.py", (("Postfix", _SUBMISSION),)),
+    ),
+    "DSN": (
+        "RFC 3461, RFC 6533",
+        "by recipient with `Recipient`",
+        Tests(_PARAMETERS, _SERVER, (("Postfix", _SUBMISSION), ("Exim", _REAL))),
+    ),
+    "DELIVERBY": ("RFC 2852", "", Tests(_PARAMETERS, _SERVER)),
+    "FUTURERELEASE": ("RFC 4865", "", Tests("", _SERVER)),
+    "MT-PRIORITY": ("RFC 6710", "", Tests(_PARAMETERS, _SERVER)),
+    "REQUIRETLS": ("RFC 8689", "over TLS only", Tests(_PARAMETERS, _SERVER)),
+    "RRVS": ("RFC 7293", "", Tests(_PARAMETERS, _SERVER)),
+    "NO-SOLICITING": ("RFC 3865", "", Tests("", _SERVER)),
+    "LIMITS": (
+        "RFC 9422",
+        "heeded by `sendmail`, `send_message` and `deliver`: several transactions; `reconnect`",
+        Tests("", "tests/test_limits.py"),
+    ),
+    "ETRN": ("RFC 1985", "`etrn()`", Tests(_COMMANDS, _COMMANDS, (("Postfix", _REAL),))),
+    "BURL": ("RFC 4468", "`burl()`", Tests(_COMMANDS, "tests/test_server_session_extensions.py")),
+    "XCLIENT": ("Postfix's XCLIENT_README", "`xclient()`", Tests("", _COMMANDS, (("Postfix", _REAL),))),
+    "XFORWARD": ("Postfix's XFORWARD_README", "`xforward()`", Tests("", _COMMANDS, (("Postfix", _REAL),))),
+    "HELP": ("RFC 5321", "`help()`", Tests("", "tests/conformance/test_commands.py")),
+    "VRFY": ("RFC 5321", "`verify()`", Tests("", _COMMANDS)),
+    "EXPN": ("RFC 5321", "`expn()`", Tests("", _COMMANDS)),
+}
+#: Commands that servers have whether EHLO lists them or not.
+COMMANDS = {"VRFY", "EXPN"}
+
+_SASL = "tests/test_sasl.py"
+_SCRAM = "tests/test_sasl_scram.py"
+_OAUTH = "tests/test_sasl_oauth.py"
+_OURS = "tests/conformance/test_mechanisms.py"
+_LOG_INS = "tests/real_servers/test_log_ins.py"
+_GSASL = ("gsasl", "tests/test_gsasl.py")
+_SIMULATED = (("a simulated peer", "tests/test_sasl_spnego.py"),)
+#: Mechanism: its document, and the tests.
+MECHANISMS: dict[str, tuple[str, Tests]] = {
+    "EXTERNAL": ("RFC 4422", Tests("", _OURS, (("Exim", _LOG_INS),))),
+    "OAUTHBEARER": ("RFC 7628", Tests(_OAUTH, _OURS, (("Dovecot", _LOG_INS),))),
+    "XOAUTH2": ("Google's and Microsoft's documents", Tests(_OAUTH, _OURS, (("Dovecot", _LOG_INS),))),
+    "SCRAM-SHA-256-PLUS": ("RFC 7677, RFC 5929", Tests("", _OURS, (_GSASL,))),
+    "SCRAM-SHA-1-PLUS": ("RFC 5802, RFC 5929", Tests("", _OURS, (_GSASL,))),
+    "SCRAM-SHA-256": ("RFC 7677", Tests(_SCRAM, _OURS, (_GSASL, ("Dovecot", _LOG_INS)))),
+    "SCRAM-SHA-1": ("RFC 5802", Tests(_SCRAM, _OURS, (_GSASL,))),
+    "CRAM-MD5": ("RFC 2195", Tests(_SASL, _OURS, (("Postfix", _SUBMISSION),))),
+    "PLAIN": ("RFC 4616", Tests(_SASL, _OURS, (("Postfix", _SUBMISSION),))),
+    "LOGIN": ("draft-murchison-sasl-login", Tests("", _OURS, (("Postfix", _SUBMISSION),))),
+    "GSSAPI": ("RFC 4752", Tests("", "", _SIMULATED)),
+    "NTLM": ("MS-SMTPNTLM", Tests("", "", _SIMULATED)),
+    "ANONYMOUS": ("RFC 4505", Tests("", _OURS)),
+}
+
+#: What is left out, and why.
+LEFT_OUT = {
+    "MTRK (RFC 3885)": "it asks for a tracking service (MTQP, RFC 3887) that no server is known to have",
+    "CONPERM, CONNEG (RFC 4141)": "conversion of content on the way, for fax machines; no server offers it",
+    "ATRN (RFC 2645)": "it turns the connection round, and makes a server of the client; ETRN is what is in use",
+    "CHECKPOINT (RFC 1845)": "an experiment; no server offers it",
+    "DIGEST-MD5": "moved to historic by RFC 6331, which says why; SCRAM is in its place",
+}
+
+INTRODUCTION = """\
+<!-- Written by docs/make_extensions.py from the code: do not edit, run it again. -->
+
+# Extensions and mechanisms
+
+A parameter is a class of [`smtp_proto.parameters`](../smtp_proto/parameters.py). It goes wherever options go: into
+`mail`, `rcpt`, `sendmail`, `send_message` and `deliver` of every backend, into `Mail` and `Rcpt` of the core; and
+`Recipient` gives one address options of its own. A typed parameter is checked before anything is sent: by its RFC and
+its place when it is made and used (`ValueError`), and by what the server has offered (`SMTPNotSupportedError`). Plain
+strings are sent as they are, for extensions that are not in this table.
+
+The server reads the same classes and hands them to its handler (`command.get(Notify)`). What it does by itself it
+offers by itself; the rest is for the handler to do, and offered where `Settings.offer` has the line.
+"""
+
+BEFORE_MECHANISMS = """
+## Mechanisms of AUTH
+
+[Logging in](authentication.md) explains how they are chosen.
+"""
+
+BEFORE_LEFT_OUT = """
+## Left out
+"""
+
+
+def known_parameters() -> list[type[Parameter]]:
+    """The classes of `smtp_proto.parameters` that stand for a keyword."""
+    found = [one for one in vars(parameters).values() if isinstance(one, type) and issubclass(one, Parameter)]
+    return [one for one in found if "keyword" in vars(one)]
+
+
+def offered() -> set[str]:
+    """What a server offers by itself, where it has the certificate, or the users, for it."""
+    session = ServerSession(ServerConnection(), Handler(), Settings(mechanisms=("PLAIN",), cleartext_auth=True))
+    return {line.partition(" ")[0] for line in session.offers()} | {"STARTTLS"} | COMMANDS
+
+
+def _parameters_of(extension: str) -> str:
+    found = [one for one in known_parameters() if one.extension == extension]
+    if extension == "BINARYMIME":
+        found = [parameters.Body]
+    return ", ".join(f"`{one.__name__}` ({one.keyword} of {one.command})" for one in found)
+
+
+def extensions() -> str:
+    """The table of extensions."""
+    lines = ["| extension | defined in | client | server | tested with |", "|---|---|---|---|---|"]
+    by_itself = offered()
+    for name, (rfc, client, tests) in EXTENSIONS.items():
+        can = "; ".join(filter(None, (_parameters_of(name), client)))
+        server = "by itself" if name in by_itself else "with `Settings.offer`"
+        if name in ("XCLIENT", "XFORWARD"):
+            server += ", for `Settings.trusted`"
+        lines.append(f"| {name} | {rfc} | {can} | {server} | {tests} |")
+    return "\n".join(lines)
+
+
+def mechanisms() -> str:
+    """The table of mechanisms, in the order in which `login` prefers them."""
+    lines = ["| mechanism | defined in | client | server | tested with |", "|---|---|---|---|---|"]
+    for name, (rfc, tests) in MECHANISMS.items():
+        client = "yes" if name in PREFERENCE else "on request" if name in ON_REQUEST else "no"
+        server = "yes" if name in SERVER_MECHANISMS else "no"
+        lines.append(f"| {name} | {rfc} | {client} | {server} | {tests} |")
+    return "\n".join(lines)
+
+
+def left_out() -> str:
+    """The list of what is left out."""
+    return "\n".join(["| what | why |", "|---|---|", *(f"| {what} | {why} |" for what, why in LEFT_OUT.items())])
+
+
+def document() -> str:
+    """The whole of `docs/extensions.md`."""
+    parts = (INTRODUCTION, extensions(), BEFORE_MECHANISMS, mechanisms(), BEFORE_LEFT_OUT, left_out(), "")
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    OUTPUT.write_text(document(), encoding="utf-8")
