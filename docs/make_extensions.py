@@ -155,6 +155,27 @@ A parameter is a class of [`smtp_proto.parameters`](../smtp_proto/parameters.py)
 its place when it is made and used (`ValueError`), and by what the server has offered (`SMTPNotSupportedError`). Plain
 strings are sent as they are, for extensions that are not in this table.
 
+<!-- example: typed parameters -->
+```python
+import smtp_blocking
+from smtp_blocking import Recipient
+from smtp_proto.parameters import By, EnvId, HoldFor, MtPriority, Notify, Ret
+
+recipients = [
+    Recipient("grace@example.net", [Notify("SUCCESS", "FAILURE")]),
+    Recipient("list@example.net", [Notify("NEVER")]),
+    "alan@example.net",
+]
+options = [Ret("HDRS"), EnvId("results-2026-11"), MtPriority(-2), HoldFor(3600)]
+
+with smtp_blocking.SMTP("mail.example.org", 587) as smtp:
+    smtp.sendmail("ada@example.org", recipients, "Subject: Results\\n\\nAll of them.\\n", options)
+    try:
+        smtp.mail("ada@example.org", [By(120, "R")])
+    except smtp_blocking.SMTPNotSupportedError as error:
+        print(str(error).partition(";")[0])  # BY needs the extension DELIVERBY (RFC 2852)
+```
+
 The server reads the same classes and hands them to its handler (`command.get(Notify)`). What it does by itself it
 offers by itself; the rest is for the handler to do, and offered where `Settings.offer` has the line.
 """

@@ -37,6 +37,8 @@ ROOT = Path(__file__).parent.parent
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 #: Names and passwords that log-ins of examples may use.
 USERS = {"ada@example.org": "password"}
+#: Extensions that it offers beside its own.
+OFFER = ("DSN", "MT-PRIORITY", "FUTURERELEASE 604800 2036-01-01T00:00:00Z")
 #: Bearer tokens, and whose they are.
 TOKENS = {"ya29.fresh": "ada@example.org"}
 
@@ -117,7 +119,7 @@ class World:
                 tokens=TOKENS,
                 implicit_tls=kind == "implicit",
                 lmtp=kind == "lmtp",
-                settings=Settings(hostname="mail.example.org"),
+                settings=Settings(hostname="mail.example.org", offer=OFFER),
             )
             self._servers[kind] = self._stack.enter_context(server)
         return self._servers[kind]
