@@ -21,6 +21,14 @@ class Phase(Enum):
     DONE = "done"  # ... and the server has answered
 
 
+class Fate(Enum):
+    """What is known of a message, in one word."""
+
+    DELIVERED = "delivered"  # sent, and taken by the server, for one recipient at least
+    NOT_SENT = "not sent"  # refused, or cut off before its end: certainly not delivered
+    UNKNOWN = "unknown"  # sent, and the answer is missing: it may have been delivered
+
+
 class RecipientOutcome:
     """What became of the message for one recipient.
 
@@ -135,6 +143,13 @@ class Outcome:
     def may_be_delivered(self) -> bool:
         """True if the message was sent to its end and the answer is missing: the server may have it (RFC 1047)."""
         return self.phase is Phase.SENT
+
+    @property
+    def fate(self) -> Fate:
+        """Whether the message was delivered, certainly was not, or may have been."""
+        if self.delivered:
+            return Fate.DELIVERED
+        return Fate.UNKNOWN if self.may_be_delivered else Fate.NOT_SENT
 
     @property
     def accepted(self) -> list[RecipientOutcome]:

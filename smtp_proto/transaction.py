@@ -29,7 +29,7 @@ from .outcome import Outcome, Phase, RecipientOutcome
 from .session import ClientSession
 from .sources import Message, Source, source_of
 from .states import State
-from .writing import MessageWriter, Progress
+from .writing import MessageWriter, Progress, Take
 
 #: Whether to send a message by BDAT: not at all, behind the answers to the envelope, or with it.
 Chunking = bool | Literal["eager"]
@@ -107,7 +107,10 @@ def check_addresses(mail: Mail, recipients: Iterable[Rcpt]) -> None:
 
 
 class Transaction:
-    """One message: its commands, and what the answers to them mean; see the module's header."""
+    """One message: its commands, and what the answers to them mean; see the module's header.
+
+    `take` is given every answer that is waited for here, where there may be others than to this one's commands.
+    """
 
     def __init__(
         self,
@@ -119,6 +122,7 @@ class Transaction:
         pipelining: bool,
         chunking: Chunking,
         progress: Progress | None = None,
+        take: Take | None = None,
     ) -> None:
         self.session = session
         self.connection = session.connection
@@ -135,8 +139,9 @@ class Transaction:
         self._accepted = self._refused = 0  # recipients so far
         self._finals: list[RecipientOutcome] | None = None  # LMTP: those whose answer to the message is due
         self._hung_up = False  # a 421 came before any answer to the message
-        self._last = -1  # the ticket of the last command
-        self.writer = MessageWriter(session, outcome, self.take, progress)
+        self.last = -1  # the ticket of the last command
+        self._route = take or self.take
+        self.writer = MessageWriter(session, outcome, self._route, progress)
 
     # -- one transaction on its own -----------------------------------------------------------------------------------
 
@@ -196,21 +201,22 @@ class Transaction:
 
     # -- what others put together, too ---------------------------------------------------------------------------------
 
-    def announce(self) -> None:
-        """Put the envelope into the connection; with `eager` the message is to be put behind it at once."""
+    def announce(self) -> int:
+        """Put the envelope into the connection, and return its octets; if `eager`, the message is put behind it."""
         for command in self._envelope:
             self._send(command)
+        return sum([len(command.line) for command in self._envelope])
 
     def _send(self, command: Command) -> None:
-        self._last = self.session.say(command)
+        self.last = self.session.say(command)
         self.begun = True
 
     def answers(self) -> Flow[None]:
-        """Wait for the answers to all that was put."""
+        """Wait for the answers to all that was put, and to all before it."""
         session, connection = self.session, self.connection
-        while connection.answered <= self._last and not connection.closed:
+        while connection.answered <= self.last and not connection.closed:
             event = session.heard()
-            self.take(event if event is not None else (yield from session.reply()))
+            self._route(event if event is not None else (yield from session.reply()))
 
     def put(self) -> Flow[bool]:
         """Put the message into the connection, if it is wanted or need not be asked for; the last of it is not written.
@@ -227,7 +233,7 @@ class Transaction:
             begun = yield from self.writer.lines(self._source)
         else:
             begun = yield from self._nothing()
-        self._last = connection.answered + connection.due - 1
+        self.last = connection.answered + connection.due - 1
         return begun
 
     def _nothing(self) -> Flow[bool]:
@@ -265,7 +271,7 @@ class Transaction:
             if self._accepted:
                 outcome.phase = Phase.DATA
                 outcome.data = reply
-        elif name in ("end of data", "BDAT LAST"):
+        else:
             self._take_final(event)
             return
         self._hung_up = self._hung_up or reply.code == 421

@@ -68,8 +68,10 @@ class Delivery:
         lost_after: int | None = None,
         lost_with: type[OSError] | None = None,
         client_fails: Mapping[int, BaseException] | None = None,
+        last: bool = False,
     ) -> None:
         self.way = way
+        self._last = last
         self.server = server if server is not None else Answering(codes, lmtp=way.lmtp)
         self.session = ClientSession(ClientConnection(lmtp=way.lmtp))
         self.outcome: Outcome | None = None
@@ -98,7 +100,13 @@ class Delivery:
         yield from session.greet()
         yield from session.hello("client.test")
         self.outcome = yield from deliver(
-            session, SENDER, recipients(to), message, pipelining=way.pipelining, chunking=way.chunking
+            session,
+            SENDER,
+            recipients(to),
+            message,
+            pipelining=way.pipelining,
+            chunking=way.chunking,
+            last=self._last,
         )
         if not session.connection.closed:
             self.noop = (yield from session.command(Noop())).text

@@ -51,7 +51,7 @@ FLOORS = [
     {"session"},
     {"writing"},
     {"transaction"},
-    {"limits"},
+    {"limits", "many"},
     {"handler"},
     {"server_session"},
     {"reencoding"},

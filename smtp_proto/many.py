@@ -1,0 +1,202 @@
+"""Many messages over one connection, each sent before the answers to the ones before it are in.
+
+Theory of operation.  A `Mailing` is given one `Transaction` after the other (`submit`) and gives them back in order,
+with their outcomes (`result`).  With PIPELINING the envelope of a message goes out behind the last octets of the
+message before it, as RFC 2920 3.1 allows: that is one round trip a message.  Where a transaction is `eager`, whole
+messages go out behind one another, and the round trips are shared by all that are in flight.  Without PIPELINING each
+message is finished before the next one begins.
+
+Answers find their transactions by their tickets: the oldest one that has the command gets it.
+
+Between two messages stands RSET where the state that the first one leaves could be the second one's: behind BDAT,
+which may be refused and leaves the state open then (RFC 3030 2), and behind an envelope that came to nothing.  Were it
+left out, the recipients of the second message could join the first one's sender.  So an RSET that is refused ends the
+connection.  Behind the end of the data it is not needed: that ends the transaction whatever the answer.
+
+Nothing is ever sent twice.  When the connection is lost, all that is in flight comes back with what is known of it:
+`Outcome.fate` says of each whether it was delivered, certainly not, or maybe.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from .commands import Rset
+from .effects import Flow
+from .errors import ConnectionLost, ProtocolError, RemoteProtocolError
+from .events import ReplyReceived
+from .session import ClientSession
+from .states import State
+from .transaction import Transaction
+
+# Messages in flight at most.  Thirty-two make a round trip a thirtieth of what it costs alone; more would gain little,
+# and leave more in doubt when a connection is lost.
+WINDOW = 32
+
+_RSET = Rset()
+_UNDER_WAY = frozenset({State.MAIL, State.RCPT, State.BDAT, State.FAILED})
+
+
+class Mailing:
+    """Many messages over the connection of `session`; see the module's header.
+
+    The methods that are flows raise `ConnectionLost` when the connection is lost, and whatever the source of a message
+    raises; the connection is aborted then, `error` is what was raised, and `result` gives back all that was in flight.
+    """
+
+    def __init__(self, session: ClientSession, pipelining: bool, window: int = WINDOW) -> None:
+        self.session = session
+        self.connection = session.connection
+        self.pipelining = pipelining
+        self.window = window
+        self.error: Exception | None = None
+        self._flight: deque[Transaction] = deque()  # announced, oldest first
+        self._finished: deque[Transaction] = deque()
+        self._open: Transaction | None = None  # the last in flight, if its message is not all put yet
+        self._dirty = False  # what is in flight may leave a transaction behind
+
+    @property
+    def full(self) -> bool:
+        """True if nothing more should be submitted before something has been answered."""
+        return len(self._flight) >= self.window
+
+    @property
+    def in_flight(self) -> int:
+        """Messages that were begun and are not finished."""
+        return len(self._flight)
+
+    def result(self) -> Transaction | None:
+        """The next finished transaction, in order; None if there is none yet."""
+        return self._finished.popleft() if self._finished else None
+
+    def take(self, event: ReplyReceived) -> None:
+        """An answer, to whichever command; what `Transaction` is to be made with."""
+        if event.command is _RSET:
+            if not event.reply.accepted:
+                raise RemoteProtocolError(f"RSET was refused: {event.reply}", event.reply)
+            return
+        owner = next(each for each in self._flight if event.ticket <= each.last)
+        owner.take(event)
+        self._sweep()
+        if self.connection.closed and self._flight:
+            raise ConnectionLost(f"the server is closing the connection: {event.reply}", event.reply)
+
+    def _sweep(self) -> None:
+        """What is answered to its end is finished."""
+        flight = self._flight
+        while flight and flight[0] is not self._open and self.connection.answered > flight[0].last:
+            self._finish(flight.popleft())
+
+    def _finish(self, transaction: Transaction) -> None:
+        transaction.settle()
+        self._finished.append(transaction)
+
+    # -- flows --------------------------------------------------------------------------------------------------------
+
+    def submit(self, transaction: Transaction) -> Flow[None]:
+        """Send a message, as far as may be; what is left of the one before it goes out first."""
+        before = self._open
+        try:
+            if self.connection.closed:
+                raise ConnectionLost("the connection is closed")
+            if not self.pipelining:
+                self._flight.append(transaction)
+                self._open = transaction
+                yield from transaction.run(last=False)
+                self._open = None
+                self._finish(self._flight.pop())
+                return
+            put = before is not None and (yield from self._put(before))
+            if put and transaction.eager:
+                assert before is not None
+                yield from self._finish_writing(before, 0)
+                put = False
+            yield from self.session.look()
+            self._flight.append(transaction)
+            behind = self._announce(transaction)
+            if put:
+                assert before is not None
+                yield from self._finish_writing(before, behind)
+            elif transaction.eager:
+                yield from transaction.put()
+                self._open = None
+                yield from self._finish_writing(transaction, 0)
+            else:
+                yield from self.session.flush(self.connection.stage)
+        except BaseException as error:
+            self._lose(transaction, error)
+            raise
+
+    def wait(self) -> Flow[None]:
+        """Wait until the oldest message in flight is finished."""
+        oldest = self._flight[0]
+        try:
+            if oldest is self._open and (yield from self._put(oldest)):
+                yield from self._finish_writing(oldest, 0)
+            yield from oldest.answers()
+            self._sweep()
+        except BaseException as error:
+            self._lose(None, error)
+            raise
+
+    def heard(self) -> Flow[None]:
+        """Take what has come in; a message that is asked for by now goes out, for no other may follow for long."""
+        try:
+            while (event := self.session.heard()) is not None:
+                self.take(event)
+            if self._open is not None and self.connection.answered > self._open.last:
+                opened = self._open
+                if (yield from self._put(opened)):
+                    yield from self._finish_writing(opened, 0)
+        except BaseException as error:
+            self._lose(None, error)
+            raise
+
+    def leave(self) -> Flow[None]:
+        """Finish all that is in flight, and leave no transaction open."""
+        while self._flight:
+            yield from self.wait()
+        if self.connection.state in _UNDER_WAY:
+            try:
+                if (yield from self.session.reset()).accepted:
+                    return
+            except ProtocolError:
+                pass
+            self.connection.abort()
+
+    def _announce(self, transaction: Transaction) -> int:
+        """Put an envelope, and RSET in front of it where it is needed; returns their octets."""
+        behind = 0
+        if self._dirty if self.connection.waiting else self.connection.state in _UNDER_WAY:
+            self.session.say(_RSET)
+            behind = len(_RSET.line)
+        self._dirty = transaction.chunked
+        self._open = transaction
+        return behind + transaction.announce()
+
+    def _put(self, transaction: Transaction) -> Flow[bool]:
+        """Put the message of the open transaction; False if it is refused, or was while it was being written."""
+        yield from transaction.answers()
+        put = yield from transaction.put()
+        self._open = None
+        if not put or transaction.refused:
+            self._dirty = True
+        self._sweep()
+        if self.connection.closed:
+            raise ConnectionLost("the server has refused the message before it was sent, or has closed the connection")
+        return put
+
+    def _finish_writing(self, transaction: Transaction, behind: int) -> Flow[None]:
+        if not (yield from transaction.writer.finish(behind)):
+            raise ConnectionLost("the server has refused the message before it was sent")
+
+    def _lose(self, last: Transaction | None, error: BaseException) -> None:
+        """The connection is lost, and all that is in flight with it; `last` was being submitted."""
+        self.connection.abort()
+        self._open = None
+        if last is not None and last not in self._flight and last not in self._finished:
+            self._flight.append(last)
+        while self._flight:
+            self._finish(self._flight.popleft())
+        if isinstance(error, Exception):
+            self.error = error
