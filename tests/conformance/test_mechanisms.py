@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import ssl
 import sys
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import spnego
 
 import smtp_blocking
-from smtp_proto.commands import Mail
 from smtp_proto.errors import MissingExtra
-from smtp_proto.handler import UserHandler
 from smtp_proto.replies import Reply
-from smtp_proto.sasl import Anonymous, External, Login, Mechanism, Plain
-from smtp_proto.sasl_exchange import Circumstances, Credentials
+from smtp_proto.sasl import Anonymous, External, Mechanism, Plain
+from smtp_proto.sasl_exchange import Circumstances
 from smtp_proto.sasl_oauth import OAuthBearer, XOAuth2
 from smtp_proto.sasl_scram import Scram
 from smtp_proto.sasl_server import SERVER_MECHANISMS
-from smtp_proto.server_session import ServerSession, Settings
-from smtp_proto.transcript import Transcript
-from tests.certificates import authority, client_context, own_certificate, server_context
+from smtp_proto.sasl_spnego import Gssapi
 from tests.scripted import Conversation, ExpectEOF, ExpectExactly, ScriptedServer, Send, Step
 from tests.scripts import NOOP, QUIT, opening, turn
 
@@ -391,130 +388,70 @@ def test_a_challenge_that_makes_no_sense(backend: Backend) -> None:
         assert client.noop()[0] == 250
 
 
-# -- our own server ---------------------------------------------------------------------------------------------------
+# -- what pyspnego does -----------------------------------------------------------------------------------------------
 
 
-class Certified(UserHandler):
-    """Lets in whoever has shown a certificate for the name that he wants to be, or for one at all."""
+class Accepting:
+    """A step: the server's side of NTLM, and of GSSAPI with NTLM's tokens in place of Kerberos' (RFC 4752 3)."""
 
-    credentials: Credentials | None = None
+    def __init__(self, acceptor: Any, offer: bytes | None = None) -> None:
+        self._acceptor = acceptor
+        self._offer = offer
 
-    def external(self, session: ServerSession, identity: str) -> str | Reply:
-        assert session.tls_facts is not None
-        names = [name for _, name in session.tls_facts.peer["subjectAltName"]]
-        if identity and identity not in names:
-            return Reply(535, "5.7.8 not yours")
-        return identity or names[0]
+    def play(self, conversation: Conversation) -> None:
+        token = b64decode(conversation.record(conversation.read_line("AUTH")).split()[2])
+        while not self._acceptor.complete:
+            answer = self._acceptor.step(token)
+            if answer:
+                token = self._ask(conversation, answer)
+        if self._offer is not None:
+            choice = self._ask(conversation, self._acceptor.wrap(self._offer).data)
+            assert self._acceptor.unwrap(choice).data == b"\x01\0\0\0boss"
+        conversation.send(WELCOME + b"\r\n")
 
-    def anonymous(self, session: ServerSession, trace: str) -> None:
-        return None
-
-    def mail(self, session: ServerSession, command: Mail) -> None:
-        self.credentials = session.credentials
-
-
-ALL = tuple(SERVER_MECHANISMS)
-# The other forms of SCRAM are not taken where the -PLUS forms are on offer.
-WITH_SECRETS = ["OAUTHBEARER", "XOAUTH2", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS", "CRAM-MD5", "PLAIN", "LOGIN"]
-
-
-def logged_in_by(backend: Backend, *arguments: Any, implicit: bool, **options: Any) -> str:
-    """The mechanism by which our own server has let somebody in, over TLS, behind STARTTLS or from the start."""
-    for_server = server_context()
-    authority().configure_trust(for_server)
-    for_server.verify_mode = ssl.CERT_OPTIONAL
-    for_client = client_context()
-    if options.pop("certificate", True):
-        authority().issue_cert(USER).configure_cert(for_client)
-    settings = Settings("mx.test", mechanisms=ALL, certificate=own_certificate(), require_auth=True)
-    handler = Certified({USER: PASSWORD}, {TOKEN: USER})
-    transcript = Transcript(lambda: 0.0)
-    with smtp_blocking.Server(handler, settings=settings, tls_context=for_server, implicit_tls=implicit) as server:
-        if implicit:
-            client = backend.connect(server, "SMTP_SSL", context=for_client, transcript=transcript)
-        else:
-            client = backend.connect(server, transcript=transcript)
-        with client:
-            if not implicit:
-                client.starttls(context=for_client)
-            assert client.login(*arguments, **options)[0] == 235
-            assert client.mail("a@b.test")[0] == 250
-    text = str(transcript)
-    for secret in (PASSWORD, TOKEN, b64encode(PASSWORD.encode()).decode(), XOAUTH2.decode()):
-        assert secret not in text
-    assert handler.credentials is not None
-    assert handler.credentials.password in ("", PASSWORD)
-    assert handler.credentials.user == (USER if handler.credentials.mechanism != "ANONYMOUS" else "")
-    return handler.credentials.mechanism
+    @staticmethod
+    def _ask(conversation: Conversation, challenge: bytes) -> bytes:
+        conversation.send(b"334 " + b64encode(challenge) + b"\r\n")
+        return b64decode(conversation.record(conversation.read_line("a token")))
 
 
-@pytest.mark.parametrize("implicit", [False, True], ids=["STARTTLS", "TLS"])
-@pytest.mark.parametrize("mechanism", WITH_SECRETS)
-def test_every_mechanism_over_tls(backend: Backend, mechanism: str, implicit: bool) -> None:
-    """Between our own two ends each mechanism logs in, the -PLUS forms bound to the session that both see."""
-    used = logged_in_by(backend, USER, PASSWORD, token=TOKEN, mechanisms=[mechanism], implicit=implicit)
-    assert used == mechanism
+@pytest.fixture
+def acceptor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A security context of pyspnego's that knows one user."""
+    users = tmp_path / "users"
+    users.write_text(f"DOMAIN:tim:{PASSWORD}\n", "utf-8")
+    monkeypatch.setenv("NTLM_USER_FILE", str(users))
+    return spnego.server(protocol="ntlm", options=spnego.NegotiateOptions.use_ntlm)
 
 
-def test_the_strongest_over_tls(backend: Backend) -> None:
-    """With everything on offer: SCRAM-SHA-256-PLUS for a password, OAUTHBEARER for a token, EXTERNAL for neither."""
-    assert logged_in_by(backend, USER, PASSWORD, implicit=True) == "SCRAM-SHA-256-PLUS"
-    assert logged_in_by(backend, USER, token=TOKEN, implicit=True) == "OAUTHBEARER"
-    assert logged_in_by(backend, implicit=True) == "EXTERNAL"
-    assert logged_in_by(backend, USER, implicit=False) == "EXTERNAL"
-    assert logged_in_by(backend, "me", mechanisms=["ANONYMOUS"], implicit=True) == "ANONYMOUS"
-
-
-def test_external_without_a_certificate(backend: Backend) -> None:
-    """A client that has shown no certificate is not offered EXTERNAL."""
-    with pytest.raises(backend.module.SMTPException, match="No suitable"):
-        logged_in_by(backend, implicit=True, certificate=False)
-
-
-def test_external_as_somebody_else(backend: Backend) -> None:
-    """Whom a certificate is for is the server's to check."""
-    with pytest.raises(backend.module.SMTPAuthenticationError, match="not yours"):
-        logged_in_by(backend, "boss", implicit=True)
-
-
-def offers(server: smtp_blocking.Server, backend: Backend) -> Sequence[str]:
-    with backend.connect(server) as client:
-        client.ehlo()
-        return client.esmtp_features.get("auth", "").split()
-
-
-def test_what_the_embedded_server_offers(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With users what a password verifies, with tokens what takes one; nothing it could not check."""
-    passwords = ["SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5", "PLAIN", "LOGIN"]
-    tokens = ["OAUTHBEARER", "XOAUTH2"]
-    users = {USER: PASSWORD}
-    with smtp_blocking.Server(users=users, cleartext_auth=True) as server:
-        assert offers(server, backend) == passwords
-        with backend.connect(server) as client:
-            assert client.login(USER, PASSWORD)[0] == 235
-    with smtp_blocking.Server(tokens={TOKEN: USER}, cleartext_auth=True) as server:
-        assert offers(server, backend) == tokens
-        with backend.connect(server) as client:
-            with pytest.raises(backend.module.SMTPAuthenticationError) as raised:
-                client.login("boss", token=TOKEN)
-            assert raised.value.oauth_error == {"status": "invalid_token", "schemes": "bearer"}
-            assert client.login(USER, token=TOKEN)[0] == 235
-    with smtp_blocking.Server(users=users, tokens={TOKEN: USER}, cleartext_auth=True) as server:
-        assert offers(server, backend) == [*tokens, *passwords]
-    monkeypatch.setitem(sys.modules, "scramp", None)
-    with smtp_blocking.Server(users=users, cleartext_auth=True) as server:
-        assert offers(server, backend) == passwords[2:]
-
-
-def test_a_login_of_ones_own_over_ours(backend: Backend) -> None:
-    """A typed mechanism is good for one exchange at our own server as well."""
+def test_ntlm(backend: Backend, acceptor: Any) -> None:
+    """NTLM is taken where it is asked for by name, and never shows the password."""
     with (
-        smtp_blocking.Server(users={USER: PASSWORD}, cleartext_auth=True) as server,
+        ScriptedServer([*opening("AUTH PLAIN NTLM"), Accepting(acceptor), *QUIT]) as server,
+        backend.connect(server, Overheard(backend).kind) as client,
+    ):
+        assert client.login("DOMAIN\\tim", PASSWORD, mechanisms=["NTLM"])[0] == 235
+    assert acceptor.client_principal == "DOMAIN\\tim"
+
+
+def test_gssapi(backend: Backend, acceptor: Any) -> None:
+    """GSSAPI's tokens, the server's offer of security layers, and whom to act as: all over AUTH."""
+    context = spnego.client("DOMAIN\\tim", PASSWORD, protocol="ntlm", options=spnego.NegotiateOptions.use_ntlm)
+    mechanism = Gssapi("mx.test", authorization_identity="boss", context=context)
+    with (
+        ScriptedServer([*opening("AUTH GSSAPI"), Accepting(acceptor, b"\x07\0\x10\0"), *QUIT]) as server,
         backend.connect(server) as client,
     ):
         client.ehlo()
-        with pytest.raises(backend.module.SMTPAuthenticationError):
-            client.auth("SCRAM-SHA-1", Scram(USER, "wrong", "SCRAM-SHA-1"))
-        assert client.auth("LOGIN", Login(USER, PASSWORD))[0] == 235
-        # Logged in already: even who wants proof has had it as far as this connection goes.
-        assert client.auth("SCRAM-SHA-1", Scram(USER, PASSWORD, "SCRAM-SHA-1"))[0] == 503
+        assert client.auth("GSSAPI", mechanism)[0] == 235
+
+
+def test_gssapi_too_early(backend: Backend, acceptor: Any) -> None:
+    """A 235 before the server's offer is one of a server that has not proven itself."""
+    context = spnego.client("DOMAIN\\tim", PASSWORD, protocol="ntlm", options=spnego.NegotiateOptions.use_ntlm)
+    with ScriptedServer([*opening("AUTH GSSAPI"), Accepting(acceptor), ExpectEOF()]) as server:
+        client = backend.connect(server)
+        client.ehlo()
+        with pytest.raises(backend.module.SMTPAuthenticationError, match="proven"):
+            client.auth("GSSAPI", Gssapi("mx.test", context=context))
+        assert client.sock is None
