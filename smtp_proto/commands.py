@@ -108,23 +108,32 @@ class _Envelope(Command):
     _argument: ClassVar[str]
 
     def __init__(self, path: str, parameters: Iterable[str] = ()) -> None:
+        if PATH.fullmatch(path) and path.isascii() and len(path) <= MAX_COMMAND_LENGTH:
+            octets = path.encode()
+        else:
+            octets = self._checked(path)
+        line = b"%b:<%b>" % (self._keyword, octets)
+        parameters = tuple(parameters)
+        if parameters:
+            for parameter in parameters:
+                if not WORD.fullmatch(parameter):
+                    raise InvalidArgument("parameter", f"{excerpt(parameter)} is not one word")
+                line += b" " + clean_text("parameter", parameter)
+            if any(isinstance(parameter, Parameter) for parameter in parameters):
+                check_placement(self.verb, parameters)
+        set_field(self, "path", path)
+        set_field(self, "parameters", parameters)
+        set_field(self, "line", line + CRLF)
+
+    def _checked(self, path: str) -> bytes:
+        """A path that is not plain, as octets."""
         octets = clean_text(self._argument, path)
         if not PATH.fullmatch(path):
             raise InvalidArgument(
                 self._argument,
                 f'{excerpt(path)} has white space, "<", ">" or a quotation mark outside a quoted local part',
             )
-        parameters = tuple(parameters)
-        line = b"%b:<%b>" % (self._keyword, octets)
-        for parameter in parameters:
-            if not WORD.fullmatch(parameter):
-                raise InvalidArgument("parameter", f"{excerpt(parameter)} is not one word")
-            line += b" " + clean_text("parameter", parameter)
-        if any(isinstance(parameter, Parameter) for parameter in parameters):
-            check_placement(self.verb, parameters)
-        set_field(self, "path", path)
-        set_field(self, "parameters", parameters)
-        set_field(self, "line", line + CRLF)
+        return octets
 
     def parameter(self, keyword: str) -> str | None:
         """The value of a parameter: "" where it has none, None where it was not given."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
+from functools import cache
 from typing import Final, NamedTuple
 
 from .body import normalise_line_ends
@@ -113,12 +114,14 @@ BODY_WAYS: Final = (
 )
 
 
+@cache
 def way(local_part: Text, domain: Text, headers: Headers, *, smtputf8: bool) -> Way:
     """What to do about addresses and headers, with a server that offers SMTPUTF8 or does not."""
     asked = (local_part, domain, headers, smtputf8)
     return next(rule.then for rule in WAYS if _fits(rule[:-1], asked))
 
 
+@cache
 def body_way(body: Body, *, long_lines: bool, reencodable: bool, eight_bit_mime: bool, binary_mime: bool) -> BodyWay:
     """What to do about the content, with a server that offers 8BITMIME, and BINARYMIME with CHUNKING, or does not."""
     asked = (body, long_lines, reencodable, eight_bit_mime, binary_mime)
@@ -142,6 +145,10 @@ class Content(NamedTuple):
     body: Body
     long_lines: bool
     headers: Headers
+
+
+#: Text that any server takes as it is.
+PLAIN: Final = Content(Body.SEVEN_BIT, False, Headers.ASCII)
 
 
 def content_of(octets: bytes) -> Content:

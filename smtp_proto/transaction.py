@@ -100,7 +100,8 @@ def deliver(
 
 def check_addresses(mail: Mail, recipients: Iterable[Rcpt]) -> None:
     """`LocalProtocolError` for an envelope that needs SMTPUTF8 and does not say so."""
-    if mail.parameter("SMTPUTF8") is None:
+    lines = [command.line for command in (mail, *recipients)]
+    if not b"".join(lines).isascii() and mail.parameter("SMTPUTF8") is None:
         for command in (mail, *recipients):
             if not command.line.isascii():
                 raise LocalProtocolError(f"{command.path!r} is not ASCII and needs SMTPUTF8 (RFC 6531 3.4)")

@@ -68,6 +68,11 @@ def _addr_only(addrstring: str) -> str:
     return addrstring if (name, address) == ("", "") else address
 
 
+def bare(addresses: Iterable[str]) -> bool:
+    """True if all are nothing but plain addresses, which need neither checks nor parsing."""
+    return all(map(_BARE.fullmatch, addresses))
+
+
 def quotedata(data: str) -> str:
     """Lines with CRLF ends, and a dot before each that begins with one; kept for those who use it on its own."""
     return re.sub(r"(?m)^\.", "..", _fix_eols(data))
@@ -81,6 +86,11 @@ def _quote_periods(bindata: bytes) -> bytes:
 def _fix_eols(data: str) -> str:
     """Every CRLF, CR and LF as CRLF."""
     return _LINE_END.sub(CRLF, data)
+
+
+def paths_of(addresses: Iterable[str]) -> list[str]:
+    """`path_of` of each."""
+    return [address if _BARE.fullmatch(address) else path_of(address) for address in addresses]
 
 
 def path_of(address: str) -> str:

@@ -309,7 +309,10 @@ class Conversations:
     def _own(self, *names: str) -> bool:
         """True if the methods are the library's own, neither overridden in a subclass nor patched."""
         instance, cls, library = self.__dict__, type(self), self._library
-        return all(name not in instance and getattr(cls, name) is library[name] for name in names)
+        for name in names:  # noqa: SIM110  # `all` with a generator takes twice the time
+            if name in instance or getattr(cls, name) is not library[name]:
+                return False
+        return True
 
     # -- one command each ---------------------------------------------------------------------------------------------
 

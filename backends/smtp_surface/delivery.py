@@ -16,6 +16,7 @@ from smtp_proto.body import DataEncoder
 from smtp_proto.commands import Mail, Rcpt
 from smtp_proto.effects import Call, Flow
 from smtp_proto.errors import ConnectionLost, InvalidArgument
+from smtp_proto.extensions import Extensions
 from smtp_proto.internationalization import Headers, Way
 from smtp_proto.limits import deliver_within
 from smtp_proto.outcome import Outcome, Phase
@@ -26,7 +27,7 @@ from smtp_proto.sources import source_of
 from smtp_proto.states import State
 from smtp_proto.writing import MessageWriter
 
-from .addresses import one_address, path_of
+from .addresses import one_address, paths_of
 from .arguments import message_octets, options_for, size_on_the_wire, split_options
 from .conversations import Answer, Refused
 from .exceptions import SMTPDataError
@@ -119,7 +120,11 @@ class MailConversations(LoginConversations):
         yield from Call(self.ehlo_or_helo_if_needed)
         mail_options = self._usable(mail_options)
         rcpt_options = tuple(rcpt_options or ())
-        parameters = [self._usable(options_for(recipient, rcpt_options)) for recipient in recipients]
+        for_all = self._usable(rcpt_options)
+        parameters = [
+            for_all if recipient.__class__ is str else self._usable(options_for(recipient, rcpt_options))
+            for recipient in recipients
+        ]
         at_once = self._own("mail", "rcpt", "data", "docmd", "putcmd", "getreply", "send", "rset", "_rset")
         # Only the library's own way of sending a message knows BDAT.
         fit = letter(
@@ -133,7 +138,7 @@ class MailConversations(LoginConversations):
         )
         if self.does_esmtp and self.has_extn("size"):
             size = len(fit.octets) if fit.binary else size_on_the_wire(fit.octets)
-            most = self._offer.size
+            most = Extensions({"SIZE": self.esmtp_features["size"]}).size
             if most is not None and size > most:
                 self._live()  # what the server has said is remembered longer than there is a connection
                 # RFC 1870 4 (1): better not sent at all than refused at its end.
@@ -165,13 +170,15 @@ class MailConversations(LoginConversations):
             self.command_encoding = "utf-8"
         if fit.binary and not (self.has_extn("binarymime") and self.has_extn("chunking")):
             raise self._lacking("BINARYMIME or CHUNKING not supported by server")
-        sender, *paths = [path_of(address) for address in (fit.sender, *fit.recipients)]
-        for text in (sender, *paths, *fit.options, *chain.from_iterable(parameters)):
-            text.encode(self.command_encoding)  # UnicodeEncodeError before anything is sent
+        sender, *paths = paths_of([fit.sender, *fit.recipients])
+        # UnicodeEncodeError before anything is sent.
+        " ".join([sender, *paths, *fit.options, *chain.from_iterable(parameters)]).encode(self.command_encoding)
         self._nothing_due()
         session = self._live()
         mail = Mail(sender, split_options(fit.options))
-        recipients = [Rcpt(path, split_options(given)) for path, given in zip(paths, parameters, strict=True)]
+        recipients = [
+            Rcpt(path, split_options(given) if given else ()) for path, given in zip(paths, parameters, strict=True)
+        ]
         pipelining = self.pipelining and self.has_extn("pipelining")
         chunking = (self.chunking or fit.binary) if self.has_extn("chunking") else False
         with self._translated():
@@ -180,7 +187,7 @@ class MailConversations(LoginConversations):
                 mail,
                 recipients,
                 fit.octets,
-                limits=self._offer.limits,
+                limits=self._offer.limits if self.has_extn("limits") else {},
                 pipelining=pipelining,
                 chunking=chunking,
                 outcome=outcome,

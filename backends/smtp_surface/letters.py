@@ -12,8 +12,10 @@ from smtp_proto.body import normalise_line_ends
 from smtp_proto.domains import a_labels, with_a_labels
 from smtp_proto.errors import InvalidArgument
 from smtp_proto.internationalization import (
+    PLAIN,
     Body,
     BodyWay,
+    Content,
     Headers,
     Text,
     Way,
@@ -23,7 +25,7 @@ from smtp_proto.internationalization import (
     way,
 )
 
-from .addresses import bCRLF, path_of
+from .addresses import bare, bCRLF, path_of
 from .arguments import clean, split_options
 
 HasExtension = Callable[[str], bool]
@@ -55,10 +57,12 @@ def letter(
     and for a message with NUL that it cannot take.
     """
     options = list(options)
+    content = content_of(octets)
+    if content == PLAIN and not options and bare([sender, *recipients]):
+        return Letter(sender, list(recipients), octets, options, False)  # what nearly all mail is
     given = [option.upper() for option in split_options(options)]
     utf8_given = "SMTPUTF8" in given
     body_given = utf8_given or any(option.startswith("BODY=") for option in given)
-    content = content_of(octets)
     clean("reverse-path", sender)
     for address in recipients:
         clean("forward-path", address)
@@ -76,7 +80,7 @@ def letter(
         binary_mime = binary_possible and bool(has_extension("binarymime") and has_extension("chunking"))
         if content.body is Body.BINARY:
             binary_mime = binary_mime and has_crlf_headers(octets)
-        octets, chosen_body = _body(octets, bool(has_extension("8bitmime")), binary_mime, reencode)
+        octets, chosen_body = _body(octets, content, bool(has_extension("8bitmime")), binary_mime, reencode)
         if chosen_body is BodyWay.REFUSED:
             raise InvalidArgument("message", "a NUL in the text needs BINARYMIME, which the server does not offer")
         if chosen_body in (BodyWay.EIGHT_BIT, BodyWay.BINARY):
@@ -85,9 +89,10 @@ def letter(
     return Letter(sender, list(recipients), octets, options, binary)
 
 
-def _body(octets: bytes, eight_bit_mime: bool, binary_mime: bool, reencode: bool) -> tuple[bytes, BodyWay]:
+def _body(
+    octets: bytes, content: Content, eight_bit_mime: bool, binary_mime: bool, reencode: bool
+) -> tuple[bytes, BodyWay]:
     """The octets as they go, and what is done about them."""
-    content = content_of(octets)
 
     def decide(reencodable: bool) -> BodyWay:
         return body_way(

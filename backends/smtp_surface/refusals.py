@@ -11,12 +11,21 @@ from .replies import SMTPReply
 
 def refusals(outcome: Outcome) -> list[tuple[RecipientOutcome, Reply]]:
     """The recipients that were refused one by one, at RCPT or (LMTP) at the end, with the reply that did it."""
-    found = [(recipient, recipient.refusal) for recipient in outcome.recipients]
-    return [(recipient, refusal) for recipient, refusal in found if refusal is not None]
+    found = []
+    for recipient in outcome.recipients:
+        reply = recipient.reply
+        if reply is not None and reply.code // 100 == 2 and recipient.final is None:
+            continue  # nearly all of them
+        refusal = recipient.refusal
+        if refusal is not None:
+            found.append((recipient, refusal))
+    return found
 
 
 def refusal_error(outcome: Outcome) -> SMTPException | None:
     """The exception that `sendmail` raises for a message that nobody gets; None if somebody does."""
+    if outcome.delivered:
+        return None
     refused = refusals(outcome)
     reply: Reply | None
     error: SMTPException
