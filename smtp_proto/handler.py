@@ -24,8 +24,6 @@ Fetched: TypeAlias = "Reply | bytes | Awaitable[Reply | bytes]"
 Decisions: TypeAlias = "Reply | list[Reply] | Awaitable[Reply | list[Reply] | None] | None"
 #: A log-in's decision may also name the user that it is for.
 Known: TypeAlias = "str | Reply | Awaitable[str | Reply | None] | None"
-#: ... and a token's, why it is none.
-Judged: TypeAlias = "str | Reply | TokenRefused | Awaitable[str | Reply | TokenRefused | None] | None"
 #: None for a user that there is not; a `Reply` for one that cannot be looked up now.
 Kept: TypeAlias = "str | ScramKeys | Reply | Awaitable[str | ScramKeys | Reply | None] | None"
 
@@ -77,7 +75,7 @@ class Handler:
         """
         return None
 
-    def token(self, session: ServerSession, token: BearerToken) -> Judged:
+    def token(self, session: ServerSession, token: BearerToken) -> Known | TokenRefused:
         """OAUTHBEARER, XOAUTH2: somebody shows a token; None accepts it for the user that it claims to be for, a text
         for that user, `TokenRefused` says why not."""
         return TokenRefused()
@@ -152,13 +150,13 @@ class UserHandler(Handler):
         # Compared in constant time, and for an unknown user too.
         right = compare_digest(given, (expected or "").encode("utf-8"))
         # Nobody may act as somebody else.
-        as_himself = credentials.authorization_identity in ("", credentials.user)
-        return None if expected is not None and right and as_himself else INVALID
+        himself = credentials.authorization_identity in ("", credentials.user)
+        return None if expected is not None and right and himself else INVALID
 
     def secret(self, session: ServerSession, mechanism: str, user: str) -> Kept:
         return self.users.get(user)
 
-    def token(self, session: ServerSession, token: BearerToken) -> Judged:
+    def token(self, session: ServerSession, token: BearerToken) -> Known | TokenRefused:
         # A token is found by its hash, so that how long it takes says nothing of it.
         user = self.tokens.get(token.token)
         return user if user is not None and token.user in ("", user) else TokenRefused()

@@ -33,7 +33,7 @@ class Looking(Handler):
         await asyncio.sleep(0)
         return {USER: PASSWORD}.get(user)
 
-    async def token(self, session: ServerSession, token: BearerToken) -> str | TokenRefused:
+    async def token(self, session: ServerSession, token: BearerToken) -> Any:
         await asyncio.sleep(0)
         return USER if token.token == TOKEN else TokenRefused()
 

@@ -21,7 +21,7 @@ from smtp_surface import kinds, names, socket_server
 from smtp_surface.names import *  # noqa: F403  # the same in every backend
 from smtp_surface.socket_client import ByteStream, Loop, SocketSMTP
 
-__all__ = ["LMTP", "SMTP", "SMTP_SSL", "Server", "default_ssl_context", "serve"]
+__all__ = ["LMTP", "SMTP", "SMTP_SSL", "Server", "default_ssl_context", "in_memory", "memory_pair", "serve"]
 __all__ += names.__all__
 
 #: What anyio brings to `smtp_surface.sockets`.
@@ -74,7 +74,7 @@ class LMTP(kinds.OverLMTP, SMTP):
 class Server(socket_server.SocketServer):
     __doc__ = socket_server.SocketServer.__doc__
 
-    LOOP = LOOP
+    LOOP, CLIENT = LOOP, SMTP
 
 
-serve = Server.serve
+serve, in_memory, memory_pair = Server.serve, Server.in_memory, Server.memory_pair

@@ -18,10 +18,10 @@ from smtp_surface.asynchronous import AsyncSMTP
 from smtp_surface.kinds import OverLMTP, OverTLS
 from smtp_surface.names import *  # noqa: F403  # the same in every backend
 
-from .server import Server, serve
+from .server import LoopServer
 from .transport import StreamTransport
 
-__all__ = ["LMTP", "SMTP", "SMTP_SSL", "Server", "default_ssl_context", "serve"]
+__all__ = ["LMTP", "SMTP", "SMTP_SSL", "Server", "default_ssl_context", "in_memory", "memory_pair", "serve"]
 __all__ += names.__all__
 
 #: Makes the context where none is given; replace it to change what a whole program verifies.
@@ -64,3 +64,12 @@ class SMTP_SSL(OverTLS, SMTP):  # the name is `smtplib`'s
 
 class LMTP(OverLMTP, SMTP):
     __doc__ = OverLMTP.__doc__
+
+
+class Server(LoopServer):
+    __doc__ = LoopServer.__doc__
+
+    CLIENT = SMTP
+
+
+serve, in_memory, memory_pair = Server.serve, Server.in_memory, Server.memory_pair

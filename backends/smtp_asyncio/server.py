@@ -41,10 +41,11 @@ class _Scope:
         return False
 
 
-class Server(AsyncServer):
+class LoopServer(AsyncServer):
     __doc__ = AsyncServer.__doc__
 
-    async def wait_readable(self, sock: socket.socket) -> None:
+    @classmethod
+    async def wait_readable(cls, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         readable = asyncio.Event()
         loop.add_reader(sock, readable.set)
@@ -53,20 +54,22 @@ class Server(AsyncServer):
         finally:
             loop.remove_reader(sock)
 
-    async def transport_over(self, sock: socket.socket) -> AsyncTransport:
+    @classmethod
+    async def transport_over(cls, sock: socket.socket) -> AsyncTransport:
         return await StreamTransport.of_socket(sock)
 
-    async def sleep(self, seconds: float) -> None:
+    @classmethod
+    async def sleep(cls, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
-    def new_event(self) -> asyncio.Event:
+    @classmethod
+    def new_event(cls) -> asyncio.Event:
         return asyncio.Event()
 
-    def new_scope(self, seconds: float | None) -> _Scope:
+    @classmethod
+    def new_scope(cls, seconds: float | None) -> _Scope:
         return _Scope(seconds)
 
-    def new_tasks(self) -> Tasks:
+    @classmethod
+    def new_tasks(cls) -> Tasks:
         return Tasks()
-
-
-serve = Server.serve

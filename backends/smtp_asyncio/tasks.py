@@ -14,13 +14,15 @@ class Tasks(asyncio.TaskGroup):
     def __init__(self) -> None:
         super().__init__()
         self.cancel_scope = self
-        self._started: list[asyncio.Task[Any]] = []
+        self._started: set[asyncio.Task[Any]] = set()
 
     def start_soon(self, function: Callable[..., Coroutine[Any, Any, Any]], /, *arguments: Any) -> None:
-        self._started.append(self.create_task(function(*arguments)))
+        task = self.create_task(function(*arguments))
+        self._started.add(task)
+        task.add_done_callback(self._started.discard)
 
     def cancel(self) -> None:
-        for task in self._started:
+        for task in list(self._started):
             task.cancel()
 
 

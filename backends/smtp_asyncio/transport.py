@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import threading
 from contextlib import suppress
 from typing import Any, cast
 
@@ -24,13 +25,23 @@ from .tasks import Tasks, wait
 PIECE = 65536
 
 
+class _ReadBuffer(threading.local):
+    """Where the loop of a thread reads into: it is emptied before the loop turns to another connection, so that one
+    serves all, and an idle connection holds none."""
+
+    def __init__(self) -> None:
+        self.octets = bytearray(PIECE)
+
+
+_read_buffer = _ReadBuffer()
+
+
 class StreamTransport(asyncio.BufferedProtocol):
     """A connection, or one to be made by `connect`; raises nothing but `OSError` and `CancelledError`."""
 
     def __init__(self, source_address: tuple[str, int] | None = None) -> None:
         self._source_address = source_address
         self._transport: asyncio.Transport | None = None
-        self._buffer = bytearray(PIECE)
         self._arrived = bytearray()
         self._paused = False  # the loop has been told not to read
         self._writable = True
@@ -83,10 +94,10 @@ class StreamTransport(asyncio.BufferedProtocol):
         self._transport.set_write_buffer_limits(0)  # `resume_writing` then says that all is out
 
     def get_buffer(self, sizehint: int) -> bytearray:
-        return self._buffer
+        return _read_buffer.octets
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._arrived += memoryview(self._buffer)[:nbytes]
+        self._arrived += memoryview(_read_buffer.octets)[:nbytes]
         if len(self._arrived) >= PIECE and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()

@@ -36,13 +36,24 @@ from smtp_surface.names import *  # noqa: F403  # the same in every backend
 from smtp_surface.replies import OLDSTYLE_AUTH as OLDSTYLE_AUTH
 from smtp_surface.timeouts import NOT_GIVEN as _DEFAULT_TIMEOUT
 from smtp_surface.timeouts import shown_timeout, timeouts_of
+from smtp_surface.without_loop import Given, RawTransport
 
+from .memory import in_memory, memory_pair
 from .server import Server
 from .substitution import Substitution as Substitution
 from .substitution import install_as_smtplib
 from .transport import SocketTransport, is_socket
 
-__all__ = ["LMTP", "SMTP", "SMTP_SSL", "Server", "default_ssl_context", "install_as_smtplib"]
+__all__ = [
+    "LMTP",
+    "SMTP",
+    "SMTP_SSL",
+    "Server",
+    "default_ssl_context",
+    "in_memory",
+    "install_as_smtplib",
+    "memory_pair",
+]
 __all__ += names.__all__
 
 # `smtplib` has these, and there is code that reads them.
@@ -58,10 +69,13 @@ class SMTP(BlockingSMTP):
     """A connection to an SMTP server.
 
     With a `host` it connects at once, and `SMTPConnectError` is raised, nothing left open, if the greeting is not 220.
-    Used as a context manager it says QUIT at the end.  The arguments are explained in `smtp_surface.client.Client`.
+    Used as a context manager it says QUIT at the end.  The arguments are explained in `smtp_surface.client.Client`; in
+    addition `stream` is a transport of your own (`smtp_surface.without_loop.RawTransport`) that is connected, to be
+    used for the first connection instead of making one: `host` then is only the name for TLS.
     """
 
-    _transport: SocketTransport | None = None
+    _transport: SocketTransport | Given | None = None
+    _given: RawTransport | None = None
     _shown_timeout: float | None = None
 
     def __init__(
@@ -71,10 +85,13 @@ class SMTP(BlockingSMTP):
         local_hostname: str | None = None,
         timeout: Any = _DEFAULT_TIMEOUT,
         source_address: tuple[str, int] | None = None,
+        *,
+        stream: RawTransport | None = None,
         **options: Unpack[Options],
     ) -> None:
         super().__init__(host, port, local_hostname, timeout, source_address, **options)
-        if host:
+        self._given = stream
+        if host or stream is not None:
             answer = self.connect(host, port)
             if answer[0] != 220:
                 self.close()
@@ -102,9 +119,10 @@ class SMTP(BlockingSMTP):
         host, port = self._destination(host, port, source_address)
         with self._lock:
             self._discard()
+            given, self._given = self._given, None
             self._host, self._port = host, port
             sys.audit("smtplib.connect", self, host, port)
-            return self._begin(self._get_socket(host, port, self.timeout))
+            return self._begin(self._get_socket(host, port, self.timeout) if given is None else Given(given))
 
     def _begin(self, sock: Any) -> Answer:
         try:
@@ -119,11 +137,11 @@ class SMTP(BlockingSMTP):
 
     def _adopt(self, sock: Any, greeted: bool) -> ClientSession:
         try:
-            transport = SocketTransport(sock)
+            transport = sock if isinstance(sock, Given) else SocketTransport(sock)
         except OSError as error:
             self._discard()
             raise names.SMTPServerDisconnected(f"Server not connected: {error}") from error
-        self.sock = sock
+        self.sock = transport.sock
         self._transport = self._driver.transport = transport
         self._driver.timeouts = self._timeouts()
         self._shown_timeout = transport.timeout
@@ -159,20 +177,22 @@ class SMTP(BlockingSMTP):
         return plain and not self._handed_in and may_be_overheard(sock)
 
     def _tls_facts(self) -> TLSFacts | None:
+        if isinstance(self._transport, Given):
+            return self._transport.facts
         return facts_of(self.sock) if isinstance(self.sock, ssl.SSLSocket) else None
 
     def _over_tls(self, sock: Any) -> Any:
         """The socket with TLS on it; one that has it, or is none of the operating system's, as it is."""
-        if isinstance(sock, ssl.SSLSocket) or not isinstance(sock, socket.socket):
+        if isinstance(sock, ssl.SSLSocket) or not isinstance(sock, (socket.socket, Given)):
             return sock
-        transport = SocketTransport(sock)
+        transport = sock if isinstance(sock, Given) else SocketTransport(sock)
         context = self._context()
         try:
             transport.start_tls(context, self.server_hostname or self._host, False, self._timeouts()[Stage.TLS])
         except BaseException:
             transport.close()
             raise
-        return transport.sock
+        return sock if isinstance(sock, Given) else transport.sock
 
     def _secured(self) -> None:
         if self._transport is not None:

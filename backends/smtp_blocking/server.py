@@ -16,9 +16,10 @@ from typing import Self, Unpack
 
 from smtp_proto.handler import Handler
 from smtp_proto.server_session import ServerSession
-from smtp_surface.driver import BlockingDriver
+from smtp_surface.driver import BlockingDriver, BlockingTransport
 from smtp_surface.listening import address_of, close, listen
 from smtp_surface.serving import PAUSE, ServerOptions, Service
+from smtp_surface.without_loop import Given, RawTransport
 
 from .transport import SocketTransport
 
@@ -125,10 +126,19 @@ class Server(Service):
 
     def _serve(self, transport: SocketTransport, session: ServerSession) -> None:
         try:
+            self._run(transport, session)
+        finally:
+            with self._lock:
+                del self._connections[threading.current_thread()]
+
+    def _run(self, transport: BlockingTransport, session: ServerSession) -> None:
+        try:
             BlockingDriver(transport, self.timeouts).run(self.conversation(session))
         except OSError:
             pass  # the handshake failed, or `stop` has cut the connection
         finally:
             transport.close()
-            with self._lock:
-                del self._connections[threading.current_thread()]
+
+    def converse(self, transport: RawTransport, peer: object = "in memory") -> None:
+        """One conversation with a client, over any transport that is connected to it, to its end."""
+        self._run(Given(transport), self.new_session(peer))

@@ -14,17 +14,19 @@ a `TimeoutError` (`_Connection.stop`), which TLS above it bears as any other.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, Unpack
 
 from smtp_proto.effects import Sent
 from smtp_proto.handler import Handler
 from smtp_proto.server_session import ServerSession
 
 from .async_driver import AsyncDriver, AsyncTransport
+from .asynchronous import AsyncSMTP
 from .listening import address_of, close, listen
+from .memory import MemoryTransport, memory_pair
 from .serving import PAUSE, ServerOptions, Service
 
 if TYPE_CHECKING:
@@ -101,32 +103,47 @@ class _Connection:
 class AsyncServer(Service):
     __doc__ = Service.__doc__
 
+    #: The backend's client.
+    CLIENT: ClassVar[type[AsyncSMTP]]
+
     _stopped: Event | None = None
     _emptied: Event | None = None
 
+    def __init__(
+        self, handler: Handler | None = None, host: str = "127.0.0.1", port: int = 0, **options: Unpack[ServerOptions]
+    ) -> None:
+        super().__init__(handler, host, port, **options)
+        self._connections: set[_Connection] = set()
+
     # -- what a backend provides --------------------------------------------------------------------------------------
 
-    async def wait_readable(self, sock: socket.socket) -> None:
+    @classmethod
+    async def wait_readable(cls, sock: socket.socket) -> None:
         """Wait until a socket has something to read, or somebody to accept."""
         raise NotImplementedError
 
-    async def transport_over(self, sock: socket.socket) -> AsyncTransport:
+    @classmethod
+    async def transport_over(cls, sock: socket.socket) -> AsyncTransport:
         """A transport over a connected socket, which it closes if that fails."""
         raise NotImplementedError
 
-    async def sleep(self, seconds: float) -> None:
+    @classmethod
+    async def sleep(cls, seconds: float) -> None:
         """Let some time pass."""
         raise NotImplementedError
 
-    def new_event(self) -> Event:
+    @classmethod
+    def new_event(cls) -> Event:
         """The loop's event."""
         raise NotImplementedError
 
-    def new_scope(self, seconds: float | None) -> Scope:
+    @classmethod
+    def new_scope(cls, seconds: float | None) -> Scope:
         """The loop's cancel scope, which cancels itself after so many seconds."""
         raise NotImplementedError
 
-    def new_tasks(self) -> Tasks:
+    @classmethod
+    def new_tasks(cls) -> Tasks:
         """The loop's nursery."""
         raise NotImplementedError
 
@@ -171,7 +188,6 @@ class AsyncServer(Service):
         """Serve for the time of a block; `OSError` if the address is taken."""
         listener = listen(self.host, self.port)
         self.host, self.port = address_of(listener)
-        self._connections: set[_Connection] = set()
         self._stopped, self._emptied = self.new_event(), None
         failure: Exception | None = None
         accepting, cutting = self.new_scope(None), self.new_scope(None)
@@ -199,6 +215,45 @@ class AsyncServer(Service):
         if self._connections:
             async with self.new_scope(self.grace):
                 await self._emptied.wait()
+
+    # -- in memory ----------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def memory_pair(cls) -> tuple[MemoryTransport, MemoryTransport]:
+        """Two ends of a connection in memory: for `SMTP(stream=...)`, for `converse`, or for a test's own code."""
+        return memory_pair(_Alarm(cls))
+
+    async def converse(self, transport: AsyncTransport, peer: object = "in memory") -> None:
+        """One conversation with a client, over any transport that is connected to it, to its end."""
+        await self._serve(_Connection(self, transport, self.new_session(peer)))
+
+    @classmethod
+    @asynccontextmanager
+    async def in_memory(
+        cls,
+        handler: Handler | None = None,
+        *,
+        client: Mapping[str, Any] | None = None,
+        **options: Unpack[ServerOptions],
+    ) -> AsyncIterator[tuple[Any, Self]]:
+        """A client, and the server that it is connected to in memory, for the time of a block.
+
+        ``async with in_memory(handler) as (smtp, server):``.  `client` are arguments of the client by name, the others
+        are the server's.
+        """
+        server = cls(handler, **options)
+        ours, theirs = cls.memory_pair()
+        failure: Exception | None = None
+        async with cls.new_tasks() as tasks:
+            tasks.start_soon(server.converse, theirs)
+            try:
+                async with cls.CLIENT(stream=ours, **{"local_hostname": "localhost", **(client or {})}) as smtp:
+                    yield smtp, server
+            except Exception as error:  # noqa: BLE001  # raised below: tasks would wrap it into a group
+                failure = error
+            ours.abort()
+        if failure is not None:
+            raise failure
 
     # -- clients ------------------------------------------------------------------------------------------------------
 
@@ -240,6 +295,25 @@ class AsyncServer(Service):
             self._connections.discard(connection)
             if self._emptied is not None and not self._connections:
                 self._emptied.set()
+
+
+class _Alarm:
+    """How ends in memory wait, with what the server's loop has."""
+
+    def __init__(self, server: type[AsyncServer]) -> None:
+        self._server = server
+
+    def event(self) -> Event:
+        return self._server.new_event()
+
+    async def wait(self, event: Event, timeout: float | None) -> None:
+        async with self._server.new_scope(timeout):
+            await event.wait()
+            return
+        raise TimeoutError("timed out")
+
+    async def pause(self) -> None:
+        await self._server.sleep(0)
 
 
 class Serving(Coroutine[Any, Any, None]):

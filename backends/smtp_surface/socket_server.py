@@ -39,22 +39,28 @@ class SocketServer(AsyncServer):
     #: The library's functions.
     LOOP: ClassVar[Loop]
 
-    async def wait_readable(self, sock: socket.socket) -> None:
-        await self.LOOP.wait_readable(sock)
+    @classmethod
+    async def wait_readable(cls, sock: socket.socket) -> None:
+        await cls.LOOP.wait_readable(sock)
 
-    async def transport_over(self, sock: socket.socket) -> AsyncTransport:
-        return SocketTransport(self.LOOP, sock)
+    @classmethod
+    async def transport_over(cls, sock: socket.socket) -> AsyncTransport:
+        return SocketTransport(cls.LOOP, sock)
 
-    async def sleep(self, seconds: float) -> None:
-        await self.LOOP.sleep(seconds)
+    @classmethod
+    async def sleep(cls, seconds: float) -> None:
+        await cls.LOOP.sleep(seconds)
 
-    def new_event(self) -> Event:
-        event: Event = self.LOOP.event()
+    @classmethod
+    def new_event(cls) -> Event:
+        event: Event = cls.LOOP.event()
         return event
 
-    def new_scope(self, seconds: float | None) -> Scope:
-        return _Scope(self.LOOP.move_on_after(float("inf") if seconds is None else seconds))
+    @classmethod
+    def new_scope(cls, seconds: float | None) -> Scope:
+        return _Scope(cls.LOOP.move_on_after(float("inf") if seconds is None else seconds))
 
-    def new_tasks(self) -> Tasks:
-        tasks: Any = self.LOOP.task_group()
+    @classmethod
+    def new_tasks(cls) -> Tasks:
+        tasks: Any = cls.LOOP.task_group()
         return tasks  # type: ignore[no-any-return]  # both libraries' are such

@@ -20,7 +20,7 @@ from smtp_surface.names import *  # noqa: F403  # the same in every backend
 from smtp_surface.socket_client import ByteStream, Loop, SocketSMTP
 from smtp_surface.socket_server import SocketServer
 
-__all__ = ["LMTP", "SMTP", "SMTP_SSL", "Server", "default_ssl_context", "serve"]
+__all__ = ["LMTP", "SMTP", "SMTP_SSL", "Server", "default_ssl_context", "in_memory", "memory_pair", "serve"]
 __all__ += names.__all__
 
 #: Makes the context where none is given; replace it to change what a whole program verifies.
@@ -44,15 +44,6 @@ LOOP = Loop(
     broken=(trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError),
     end=trio.EndOfChannel,
 )
-
-
-class Server(SocketServer):
-    __doc__ = SocketServer.__doc__
-
-    LOOP = LOOP
-
-
-serve = Server.serve
 
 
 class _Stream:
@@ -89,3 +80,12 @@ class SMTP_SSL(kinds.OverTLS, SMTP):  # the name is `smtplib`'s
 
 class LMTP(kinds.OverLMTP, SMTP):
     __doc__ = kinds.OverLMTP.__doc__
+
+
+class Server(SocketServer):
+    __doc__ = SocketServer.__doc__
+
+    LOOP, CLIENT = LOOP, SMTP
+
+
+serve, in_memory, memory_pair = Server.serve, Server.in_memory, Server.memory_pair

@@ -10,8 +10,8 @@ import copy
 import pickle
 import socket
 import ssl
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from inspect import isawaitable, iscoroutinefunction
 from types import ModuleType
@@ -172,6 +172,12 @@ class AsyncBackend(Backend):
         """An asynchronous context manager that is entered and left in the loop."""
         assert self._portal is not None
         return self._portal.wrap_async_context_manager(manager)
+
+    @contextmanager
+    def seen_in_a_block(self, manager: AbstractAsyncContextManager[tuple[Any, T]]) -> Iterator[tuple[Client, T]]:
+        """The same for one that gives a client first, which is seen as a blocking one."""
+        with self.in_a_block(manager) as (client, other):
+            yield cast("Client", _Seen(self, client)), other
 
     def open(self, kind: str | type[Any], *args: Any, **options: Any) -> Client:
         async def opened() -> Any:
