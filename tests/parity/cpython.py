@@ -5,8 +5,8 @@ and prints how many passed and failed.  To run it with another interpreter, put 
 
     PYTHONPATH=.:backends python3.13 -m tests.parity.cpython
 
-The substitution is one line, the same that a program would use: the module goes into `sys.modules` under the name that
-the tests import.  No test is left out; one that were bound to private parts of `smtplib` would be named here.
+The substitution is the one that a program would use, `smtp_blocking.install_as_smtplib()`.  No test is left out; one
+that were bound to private parts of `smtplib` would be named here.
 
 One setting is needed, that of `docs/differences.md` for a whole program: `SMTPHandlerTest` looks for a message of eight
 bits as it was written, behind a server of its own that does not offer 8BITMIME, so `SMTP.reencode` is off for it.
@@ -47,7 +47,7 @@ def main() -> int:
             print("the tests of the standard library are not installed with this Python")
             return 2
         sys.modules.pop(module, None)
-    sys.modules["smtplib"] = smtp_blocking
+    smtp_blocking.install_as_smtplib()
     passed = failed = skipped = 0
     for module, only in SUITES:
         smtp_blocking.SMTP.reencode = module != "test.test_logging"
