@@ -59,11 +59,20 @@ def too_long(case: Case) -> bool:
 # -- codes ------------------------------------------------------------------------------------------------------------
 
 # What smtplib takes for success, by kind of line; here other codes of the same severity are that too.
-_LISTED: Final = {"MAIL": (250,), "RCPT": (250, 251), "DATA": (354,), ".": (250,), "AUTH": (334,), "response": (334,)}
+_LISTED: Final = {
+    "MAIL": (250,),
+    "RCPT": (250, 251),
+    "DATA": (354,),
+    ".": (250,),
+    "AUTH": (334,),
+    "response": (334,),
+    "STARTTLS": (220,),
+}
 
 
 def other_success(case: Case) -> bool:
-    if case.our.call.name not in (*DELIVERIES, "login", "auth", "transaction", "data", "docmd", "written"):
+    others = ("login", "auth", "transaction", "data", "docmd", "written", "starttls")
+    if case.our.call.name not in (*DELIVERIES, *others):
         return False
     return any(
         exchange.said.code not in listed and exchange.said.code // 100 == listed[0] // 100
