@@ -57,6 +57,7 @@ from .extensions import Extensions
 from .grammar import EnhancedStatus
 from .handler import Handler, ReceivedMessage
 from .outcome import Outcome, Phase, RecipientOutcome
+from .replay import Replay, ReplayError, replay
 from .replies import Reply
 from .server import ServerConnection, ServerEvent
 from .server_session import ServerSession, Settings
@@ -112,6 +113,8 @@ __all__ = [
     "ReceivedMessage",
     "RecipientOutcome",
     "RemoteProtocolError",
+    "Replay",
+    "ReplayError",
     "Reply",
     "ReplyReceived",
     "Rset",
@@ -129,4 +132,5 @@ __all__ = [
     "XClient",
     "XForward",
     "deliver",
+    "replay",
 ]

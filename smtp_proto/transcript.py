@@ -7,12 +7,14 @@ mechanism is shown, of its responses nothing, and of a message its size.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from .commands import Command
+from .errors import RemoteProtocolError
 from .records import Record, set_field
-from .replies import Reply, printable
+from .replies import Reply, ReplyReader, printable
 
 
 class Said(Record):
@@ -82,10 +84,11 @@ class Entry(NamedTuple):
 class Transcript:
     """An observer that keeps what it is told, with times; ``str()`` of it is the conversation for people.
 
-    `clock` gives the time in seconds, `time.time` for instance; this package has none.
+    `clock` gives the time in seconds, `time.time` for instance; this package has none.  A transcript goes to a file and
+    back as JSON, octet for octet of each reply, or as the text that people paste; `smtp_proto.replay` plays it again.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float] = lambda: 0.0) -> None:
         self._clock = clock
         self.entries: list[Entry] = []
 
@@ -100,3 +103,81 @@ class Transcript:
 
     def __str__(self) -> str:
         return "\n".join(str(entry.said) for entry in self.entries)
+
+    def timed(self) -> str:
+        """The same with the seconds since the first entry in front of each line."""
+        start = self.entries[0].time if self.entries else 0.0
+        return "\n".join(f"{time - start:8.3f} {line}" for time, said in self.entries for line in str(said).split("\n"))
+
+    def to_json(self) -> str:
+        """All of it as JSON: a list of objects with `time`, `who`, `text`, and some with `octets` or `raw`."""
+        import json
+
+        entries = []
+        for time, said in self.entries:
+            entry: dict[str, float | str] = {"time": time, "who": said.who, "text": said.text}
+            if said.octets is not None:
+                entry["octets"] = said.octets
+            if said.reply is not None:
+                entry["raw"] = said.reply.raw.decode("latin-1")
+            entries.append(entry)
+        return json.dumps(entries, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Transcript:
+        """What `to_json` gave; `ValueError` for anything else."""
+        import json
+
+        made = cls()
+        try:
+            for entry in json.loads(text):
+                raw = entry.get("raw")
+                reply = _read_reply(raw.encode("latin-1")) if raw is not None else None
+                said = Said(str(entry["who"]), str(entry["text"]), reply, entry.get("octets"))
+                made.entries.append(Entry(float(entry["time"]), said))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a transcript: {error!r}") from error
+        return made
+
+    @classmethod
+    def from_text(cls, text: str) -> Transcript:
+        """A transcript that was printed, by ``str()`` or `timed`, with or without white space around its lines.
+
+        `ValueError` for a line that is none.  Replies are those of the text: what was escaped for people stays so.
+        """
+        made = cls()
+        before: list[str] = []  # lines of a reply that is not at its end
+        for line in text.strip().splitlines():
+            found = _PRINTED.fullmatch(line.strip())
+            if found is None or (before and found["who"] != "S"):
+                raise ValueError(f"no line of a transcript: {line!r}")
+            who, said, time = found["who"], found["said"] or "", float(found["time"] or 0)
+            if who != "S":
+                octets = _ELIDED.fullmatch(said)
+                made.entries.append(Entry(time, Said(who, said, octets=int(octets[1]) if octets else None)))
+                continue
+            before.append(said)
+            if said[3:4] != "-":
+                reply = _read_reply("".join(f"{each}\r\n" for each in before).encode())
+                made.entries.append(Entry(time, Said("S", "\n".join(before), reply)))
+                before = []
+        if before:
+            raise ValueError(f"the reply {before} is not at its end")
+        return made
+
+
+_PRINTED = re.compile(r"(?:(?P<time>\d+(?:\.\d+)?) +)?(?P<who>[CS*]):(?: (?P<said>.*))?")
+_ELIDED = re.compile(r"<(\d+) octets of message>")
+
+
+def _read_reply(octets: bytes) -> Reply:
+    """The one reply in `octets`; `ValueError` if there is none, or more."""
+    reader = ReplyReader()
+    reader.feed(octets)
+    try:
+        reply = reader.next_reply()
+    except RemoteProtocolError as error:
+        raise ValueError(str(error)) from error
+    if reply is None or not reader.quiet:
+        raise ValueError(f"not one reply: {octets[:80]!r}")
+    return reply

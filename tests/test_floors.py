@@ -48,6 +48,7 @@ FLOORS = [
     {"effects"},
     {"tls"},
     {"engine"},
+    {"replay"},
     {"session"},
     {"writing"},
     {"transaction"},
