@@ -55,6 +55,7 @@ class SMTP(SocketSMTP):
     """
 
     LOOP = LOOP
+    _home = "an event loop of asyncio or trio"
 
     def _default_context(self) -> ssl.SSLContext:
         return default_ssl_context()

@@ -34,6 +34,8 @@ class SMTP(AsyncSMTP):
     `stream` may be what `asyncio.open_connection` gives, a pair of reader and writer.
     """
 
+    _home = "asyncio's event loop"
+
     def _default_context(self) -> ssl.SSLContext:
         return default_ssl_context()
 

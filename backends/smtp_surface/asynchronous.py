@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from email.message import Message
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, Unpack
 
 from smtp_proto.channel_binding import TLSFacts
 from smtp_proto.effects import Call, Connect, Flow, StartTLS
@@ -85,6 +85,7 @@ class AsyncSMTP(Client):
     _machinery = ("_driver", "_given")
     _address: tuple[str, int] = ("", 0)
     _given: Any = None  # what was handed in, until it is used
+    _home: ClassVar[str]  # the event loops of the backend, for people
     _loop: object = None
     _queue: Any = None
 
@@ -142,7 +143,10 @@ class AsyncSMTP(Client):
         return turn
 
     async def _run(self, flow: Flow[T]) -> T:
-        loop = self._running_loop()
+        try:
+            loop = self._running_loop()
+        except RuntimeError as error:
+            raise RuntimeError(f"{self._home} is where this client can be used, and it is not running here") from error
         if self._loop is not loop:
             if self._session is not None:
                 raise RuntimeError("this client was connected in another event loop: use it there, or close() it first")

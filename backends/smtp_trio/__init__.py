@@ -63,6 +63,7 @@ class SMTP(SocketSMTP):
     """
 
     LOOP = LOOP
+    _home = "trio's event loop"
 
     def _default_context(self) -> ssl.SSLContext:
         return default_ssl_context()
