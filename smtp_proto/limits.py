@@ -25,20 +25,43 @@ from .writing import Progress
 Renew = Callable[[], Flow[ClientSession]]
 
 
-def cut(recipients: Sequence[Rcpt], limits: Mapping[str, int]) -> list[range]:
-    """Where to cut a list of recipients so that no part is beyond the limits; a limit of zero is nonsense, and none."""
-    everybody = range(len(recipients))
+def cut(paths: Sequence[str], limits: Mapping[str, int]) -> list[range]:
+    """Where to cut a list of forward-paths so that no part is beyond the limits; one of zero is nonsense, and none."""
+    everybody = range(len(paths))
     most, most_domains = limits.get("RCPTMAX") or len(everybody), limits.get("RCPTDOMAINMAX") or len(everybody)
     if most >= len(everybody) and most_domains >= len(everybody):
         return [everybody]
     parts: list[range] = []
     start, domains = 0, set[str]()
-    for number, recipient in enumerate(recipients):
-        domains.add(domain_of(recipient.path))
+    for number, path in enumerate(paths):
+        domains.add(domain_of(path))
         if number - start >= most or len(domains) > most_domains:
             parts.append(range(start, number))
-            start, domains = number, {domain_of(recipient.path)}
-    return [*parts, range(start, len(recipients))]
+            start, domains = number, {domain_of(path)}
+    return [*parts, range(start, len(paths))]
+
+
+def used_up(session: ClientSession, limits: Mapping[str, int]) -> bool:
+    """True if the server takes no more transactions on this connection (MAILMAX)."""
+    most = limits.get("MAILMAX")
+    return bool(most) and session.connection.transactions >= (most or 0)
+
+
+def plan(session: ClientSession, paths: Sequence[str], limits: Mapping[str, int], *, renewable: bool) -> list[range]:
+    """The parts of a list of recipients, each for a transaction of its own.
+
+    `LocalProtocolError` where they are more than the server takes on this connection (MAILMAX), and there is no way to
+    another one.
+    """
+    parts = cut(paths, limits)
+    most = limits.get("MAILMAX")
+    left = most - session.connection.transactions if most else len(parts)
+    if len(parts) > left and not renewable:
+        raise LocalProtocolError(
+            f"{len(parts)} transactions are needed, and the server takes {max(left, 0)} more on this connection "
+            "(LIMITS MAILMAX, RFC 9422); connect again, or give a way to"
+        )
+    return parts
 
 
 def deliver_within(
@@ -62,54 +85,49 @@ def deliver_within(
     have to be sent more than once.  For the rest see `deliver`.
     """
     check_addresses(mail, recipients)
-    parts = cut(recipients, limits)
-    most = limits.get("MAILMAX") or None
-    left = len(parts) if most is None else most - session.connection.transactions
-    if len(parts) > left and renew is None:
-        raise LocalProtocolError(
-            f"{len(parts)} transactions are needed, and the server takes {max(left, 0)} more on this connection "
-            "(LIMITS MAILMAX, RFC 9422); connect again, or give a way to"
-        )
+    parts = plan(session, [command.path for command in recipients], limits, renewable=renew is not None)
     if len(parts) > 1 and not isinstance(message, (bytes, bytearray, memoryview)):
         raise LocalProtocolError(
             f"the server takes no more than {len(parts[0])} of {len(recipients)} recipients at once (LIMITS, RFC 9422),"
             " and a stream can be sent once only"
         )
-    outcome = outcome or Outcome([command.path for command in recipients], mail.path)
-    if len(parts) == 1 and left > 0:
-        return (
-            yield from deliver(
-                session,
-                mail,
-                recipients,
-                message,
-                pipelining=pipelining,
-                chunking=chunking,
-                progress=progress,
-                last=last,
-                outcome=outcome,
-            )
+
+    def send(part: range, done: Outcome) -> Flow[bool]:
+        nonlocal session
+        if used_up(session, limits):
+            assert renew is not None
+            session = yield from renew()
+        yield from deliver(
+            session,
+            mail,
+            [recipients[number] for number in part],
+            message,
+            pipelining=pipelining,
+            chunking=chunking,
+            progress=progress,
+            last=last and part is parts[-1],
+            outcome=done,
         )
+        return not session.connection.closed
+
+    outcome = outcome or Outcome([command.path for command in recipients], mail.path)
+    yield from in_parts(parts, outcome, send)
+    return outcome
+
+
+def in_parts(parts: Sequence[range], outcome: Outcome, send: Callable[[range, Outcome], Flow[bool]]) -> Flow[None]:
+    """Send each part with `send`, which fills the outcome of that part and returns False where the connection ended.
+
+    What it raises goes on as long as nothing was delivered; from then on it stands with the recipients.
+    """
+    if len(parts) == 1:
+        yield from send(parts[0], outcome)
+        return
     delivery = _Delivery(outcome)
     try:
         for part in parts:
             done = delivery.begin(part)
-            if most is not None and session.connection.transactions >= most:
-                assert renew is not None
-                session = yield from renew()
-            commands = [recipients[number] for number in part]
-            yield from deliver(
-                session,
-                mail,
-                commands,
-                message,
-                pipelining=pipelining,
-                chunking=chunking,
-                progress=progress,
-                last=last and part is parts[-1],
-                outcome=done,
-            )
-            if not delivery.goes_on(done) or session.connection.closed:
+            if not (yield from send(part, done)) or not delivery.goes_on(done):
                 break
     except (ProtocolError, OSError) as error:
         if not delivery.delivered:
@@ -119,7 +137,6 @@ def deliver_within(
         delivery.failure = error
     finally:
         delivery.merge()
-    return outcome
 
 
 class _Delivery:

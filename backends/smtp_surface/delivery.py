@@ -18,7 +18,7 @@ from smtp_proto.effects import Call, Flow
 from smtp_proto.errors import ConnectionLost, InvalidArgument
 from smtp_proto.extensions import Extensions
 from smtp_proto.internationalization import Headers, Way
-from smtp_proto.limits import deliver_within
+from smtp_proto.limits import deliver_within, in_parts, plan, used_up
 from smtp_proto.outcome import Outcome, Phase
 from smtp_proto.parameters import Size
 from smtp_proto.replies import Reply
@@ -151,7 +151,7 @@ class MailConversations(LoginConversations):
             yield from self._in_one_go(outcome, fit, parameters)
         else:
             try:
-                yield from self._step_by_step(outcome, fit, parameters)
+                yield from self._in_steps(outcome, fit, parameters)
             except smtplib.SMTPServerDisconnected as error:
                 lost = getattr(error, "outcome", None)  # of the one step that it came from
                 if lost is not None:
@@ -205,6 +205,25 @@ class MailConversations(LoginConversations):
         yield from Call(self.reconnect)
         yield from Call(self.ehlo_or_helo_if_needed)
         return self._live()
+
+    def _in_steps(self, outcome: Outcome, fit: Letter, parameters: Sequence[Sequence[str]]) -> Flow[None]:
+        """The long way, in as many transactions as the server's limits ask for."""
+        limits = self._offer.limits
+        if not limits:  # and there may be no connection, where every step is somebody's own
+            yield from self._step_by_step(outcome, fit, parameters)
+            return
+        paths = [path_of(address) for address in fit.recipients]
+        with self._translated():
+            parts = plan(self._live(), paths, limits, renewable=self.reconnect is not None)
+
+        def send(part: range, done: Outcome) -> Flow[bool]:
+            if used_up(self._live(), limits):
+                yield from self._renew()
+            letter = fit._replace(recipients=[fit.recipients[number] for number in part])
+            yield from self._step_by_step(done, letter, [parameters[number] for number in part])
+            return self._session is not None
+
+        yield from in_parts(parts, outcome, send)
 
     def _step_by_step(self, outcome: Outcome, fit: Letter, parameters: Sequence[Sequence[str]]) -> Flow[None]:
         """The long way: every step a method that somebody has made their own, and what they return is what counts."""

@@ -22,7 +22,7 @@ from smtp_proto.parameters import (
     Size,
     Solicit,
 )
-from tests.scripted import ScriptedServer
+from tests.scripted import Close, Expect, ScriptedServer, Send, Step
 from tests.scripts import BODY as MESSAGE_TAKEN
 from tests.scripts import DATA, DELIVERY, MAIL, MESSAGE, NOOP, QUIT, RCPT, opening, turn
 
@@ -202,28 +202,50 @@ def test_a_size_of_ones_own(backend: Backend) -> None:
 # -- LIMITS -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_long_list_goes_in_parts(backend: Backend) -> None:
+@HOW
+def test_a_long_list_goes_in_parts(backend: Backend, how: str) -> None:
     """RCPTMAX: each transaction has as many recipients as the server takes, and what is refused stands by recipient."""
     part = [*MAIL, *RCPT, *RCPT, *DATA, *MESSAGE_TAKEN]
     script = [*opening("LIMITS RCPTMAX=2"), *part, *MAIL, *turn(b"rcpt", REFUSED), *turn(b"rset", b"250 ok"), *QUIT]
     with ScriptedServer(script) as server, backend.connect(server) as client:
-        refused = client.sendmail("a@client.test", ["b@mx.test", "c@mx.test", "d@mx.test"], MESSAGE)
+        refused = prepare(backend, client, how).sendmail(
+            "a@client.test", ["b@mx.test", "c@mx.test", "d@mx.test"], MESSAGE
+        )
     assert refused == {"d@mx.test": (550, REFUSED[4:])}
 
 
-def test_too_few_transactions(backend: Backend) -> None:
+@HOW
+@pytest.mark.parametrize("closing", [b"421 4.3.2 closing", b""])
+def test_a_connection_lost_between_the_parts(backend: Backend, how: str, closing: bytes) -> None:
+    """Whoever has the message has it: what is raised of one transaction is in the result for the others."""
+    lost: list[Step] = [Expect(b"mail"), *([Send(closing + b"\r\n")] if closing else []), Close()]
+    with (
+        ScriptedServer([*opening("LIMITS RCPTMAX=1"), *DELIVERY, *lost]) as server,
+        backend.connect(server) as client,
+    ):
+        prepare(backend, client, how)
+        refused = client.sendmail("a@client.test", ["b@mx.test", "c@mx.test", "d@mx.test"], MESSAGE)
+    assert list(refused) == ["c@mx.test", "d@mx.test"]
+    assert [code for code, _ in refused.values()] == [421, 421]
+
+
+@HOW
+def test_too_few_transactions(backend: Backend, how: str) -> None:
     """MAILMAX without a way to another connection: an error that says so, and nothing is sent."""
     script = [*opening("LIMITS MAILMAX=1 RCPTMAX=1"), *NOOP, *QUIT]
     with ScriptedServer(script) as server, backend.connect(server) as client:
+        prepare(backend, client, how)
         with pytest.raises(backend.module.SMTPException, match="MAILMAX"):
             client.sendmail("a@client.test", ["b@mx.test", "c@mx.test"], MESSAGE)
         assert client.noop()[0] == 250
 
 
-def test_another_connection(backend: Backend) -> None:
+@HOW
+def test_another_connection(backend: Backend, how: str) -> None:
     """MAILMAX with `reconnect`: QUIT, what the application does to connect, and the next transaction."""
     one = [*opening("LIMITS MAILMAX=1"), *DELIVERY, *QUIT]
     with ScriptedServer(one, one) as server, backend.connect(server) as client:
+        prepare(backend, client, how)
         client.reconnect = lambda: backend.bare(client).connect(server.host, server.port)
         for _ in range(2):
             assert client.sendmail("a@client.test", "b@mx.test", MESSAGE) == {}
