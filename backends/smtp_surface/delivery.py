@@ -212,7 +212,7 @@ class MailConversations(LoginConversations):
         if not limits:  # and there may be no connection, where every step is somebody's own
             yield from self._step_by_step(outcome, fit, parameters)
             return
-        paths = [path_of(address) for address in fit.recipients]
+        paths = paths_of(fit.recipients)
         with self._translated():
             parts = plan(self._live(), paths, limits, renewable=self.reconnect is not None)
 

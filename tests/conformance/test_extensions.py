@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+import smtp_blocking
+from smtp_proto.parameter import Parameter
 from smtp_proto.parameters import (
     AuthenticatedAs,
     Body,
@@ -22,6 +24,8 @@ from smtp_proto.parameters import (
     Size,
     Solicit,
 )
+from smtp_proto.server_session import Settings
+from tests import certificates
 from tests.scripted import Close, Expect, ScriptedServer, Send, Step
 from tests.scripts import BODY as MESSAGE_TAKEN
 from tests.scripts import DATA, DELIVERY, MAIL, MESSAGE, NOOP, QUIT, RCPT, opening, turn
@@ -39,7 +43,7 @@ ALL = [
     "NO-SOLICITING net.example:ADV",
     "RRVS",
 ]
-MAIL_OPTIONS = [
+MAIL_OPTIONS: list[Parameter] = [
     Body("8BITMIME"),
     AuthenticatedAs("e=mc2@example.com"),
     By(120, "R"),
@@ -49,7 +53,7 @@ MAIL_OPTIONS = [
     MtPriority(3),
     Solicit("org.example:ADV"),
 ]
-RCPT_OPTIONS = [Notify("SUCCESS", "DELAY"), Rrvs("2014-04-03T23:01:00Z")]
+RCPT_OPTIONS: list[Parameter] = [Notify("SUCCESS", "DELAY"), Rrvs("2014-04-03T23:01:00Z")]
 MAIL_LINE = (
     b"mail from:<a@client.test> BODY=8BITMIME AUTH=e+3Dmc2@example.com BY=120;R RET=HDRS ENVID=QQ314159 HOLDFOR=60 "
     b"MT-PRIORITY=3 SOLICIT=org.example:ADV\r\n"
@@ -145,6 +149,34 @@ def test_a_server_without_extensions_does_not_take_typed_options(backend: Backen
             client.sendmail("a@client.test", "b@mx.test", MESSAGE, [Ret("FULL")])
         assert client.sendmail("a@client.test", "b@mx.test", MESSAGE, ["RET=FULL"], ["NOTIFY=NEVER"]) == {}
     assert b"mail from:<a@client.test>\r\n" in server.received
+
+
+def test_requiretls_over_tls_only(backend: Backend) -> None:
+    """RFC 8689: asked for over a connection that is encrypted, and refused before anything is sent over any other."""
+    settings = Settings(offer=("REQUIRETLS",))
+    with (
+        smtp_blocking.Server(settings=settings, tls_context=certificates.server_context()) as server,
+        backend.connect(server) as client,
+    ):
+        client.starttls(context=certificates.client_context())
+        assert client.sendmail("a@client.test", "b@mx.test", MESSAGE, [RequireTLS()]) == {}
+    assert server.messages[0].mail.get(RequireTLS) is not None
+    with ScriptedServer([*opening("REQUIRETLS"), *NOOP, *QUIT]) as lying, backend.connect(lying) as client:
+        with pytest.raises(backend.module.SMTPNotSupportedError, match=r"RFC 8689.*not encrypted"):
+            client.sendmail("a@client.test", "b@mx.test", MESSAGE, [RequireTLS()])
+        assert client.noop()[0] == 250
+
+
+def test_against_our_own_server(backend: Backend) -> None:
+    """Both ends agree on every parameter; the server's application gets the values that the client's gave."""
+    settings = Settings(offer=tuple(ALL[2:]), mechanisms=("PLAIN",), cleartext_auth=True)
+    with smtp_blocking.Server(settings=settings) as server, backend.connect(server) as client:
+        assert client.sendmail("a@client.test", "b@mx.test", MESSAGE, MAIL_OPTIONS, RCPT_OPTIONS) == {}
+    [message] = server.messages
+    given = [message.mail.get(type(option)) for option in MAIL_OPTIONS]
+    assert [repr(option) for option in given] == [repr(option) for option in MAIL_OPTIONS]
+    given = [message.recipients[0].get(type(option)) for option in RCPT_OPTIONS]
+    assert [repr(option) for option in given] == [repr(option) for option in RCPT_OPTIONS]
 
 
 @HOW
