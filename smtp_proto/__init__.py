@@ -39,6 +39,7 @@ from .errors import (
     InvalidArgument,
     LimitExceeded,
     LocalProtocolError,
+    MissingExtra,
     ProtocolError,
     RemoteProtocolError,
 )
@@ -55,10 +56,11 @@ from .events import (
 )
 from .extensions import Extensions
 from .grammar import EnhancedStatus
-from .handler import Handler, ReceivedMessage
+from .handler import Handler, ReceivedMessage, UserHandler
 from .outcome import Outcome, Phase, RecipientOutcome
 from .replay import Replay, ReplayError, replay
 from .replies import Reply
+from .sasl import Mechanism
 from .server import ServerConnection, ServerEvent
 from .server_session import ServerSession, Settings
 from .session import ClientSession
@@ -103,6 +105,8 @@ __all__ = [
     "LimitExceeded",
     "LocalProtocolError",
     "Mail",
+    "Mechanism",
+    "MissingExtra",
     "Noop",
     "Outcome",
     "Phase",
@@ -128,6 +132,7 @@ __all__ = [
     "StartTLS",
     "State",
     "Transcript",
+    "UserHandler",
     "Vrfy",
     "XClient",
     "XForward",

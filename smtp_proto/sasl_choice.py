@@ -35,14 +35,22 @@ class Account(NamedTuple):
         return f"Account({self.user!r}, ***)"
 
 
+class Kind(NamedTuple):
+    """A mechanism as a choice: what makes it (None: not here), what it needs, and what it can say."""
+
+    make: Callable[[Account, Sequence[str]], Mechanism | None]
+    #: The field of the account that it cannot do without.
+    needs: str = ""
+    #: It can say whom to act as.
+    acts_as: bool = False
+
+
 def _offers_plus(offered: Sequence[str]) -> bool:
     return any(name.endswith(PLUS) for name in offered)
 
 
-def _scram(name: str) -> Callable[[Account, Sequence[str]], Mechanism | None]:
+def _scram(name: str) -> Kind:
     def make(account: Account, offered: Sequence[str]) -> Mechanism | None:
-        if account.password is None or account.authorization_identity:
-            return None  # scramp has no place for an authorization identity
         binding = account.bindings[0] if account.bindings else None
         if name.endswith(PLUS):
             if binding is None:
@@ -51,27 +59,9 @@ def _scram(name: str) -> Callable[[Account, Sequence[str]], Mechanism | None]:
             # RFC 5802 6: who can bind, and is offered to, must.  Taking the plain form when the other was refused would
             # be what somebody between the two ends would want.
             return None
-        return Scram(account.user, account.password, name, binding=binding)
+        return Scram(account.user, account.password or "", name, binding=binding)
 
-    return make
-
-
-def _cram_md5(account: Account, offered: Sequence[str]) -> Mechanism | None:
-    if account.password is None or account.authorization_identity:
-        return None
-    return CramMD5(account.user, account.password)
-
-
-def _plain(account: Account, offered: Sequence[str]) -> Mechanism | None:
-    if account.password is None:
-        return None
-    return Plain(account.user, account.password, account.authorization_identity)
-
-
-def _login(account: Account, offered: Sequence[str]) -> Mechanism | None:
-    if account.password is None or account.authorization_identity:
-        return None
-    return Login(account.user, account.password)
+    return Kind(make, "password")  # scramp has no place for whom to act as
 
 
 def _external(account: Account, offered: Sequence[str]) -> Mechanism | None:
@@ -81,47 +71,37 @@ def _external(account: Account, offered: Sequence[str]) -> Mechanism | None:
     return External(account.authorization_identity or account.user)
 
 
-def _oauth_bearer(account: Account, offered: Sequence[str]) -> Mechanism | None:
-    if account.token is None:
-        return None
+def _oauth_bearer(account: Account, offered: Sequence[str]) -> Mechanism:
     identity = account.authorization_identity or account.user
-    return OAuthBearer(identity, account.token, account.host, account.port)
+    return OAuthBearer(identity, account.token or "", account.host, account.port)
 
 
-def _xoauth2(account: Account, offered: Sequence[str]) -> Mechanism | None:
-    return None if account.token is None else XOAuth2(account.user, account.token)
-
-
-def _gssapi(account: Account, offered: Sequence[str]) -> Mechanism | None:
+def _gssapi(account: Account, offered: Sequence[str]) -> Mechanism:
     return Gssapi(account.host, account.user or None, account.password, account.authorization_identity)
 
 
-def _ntlm(account: Account, offered: Sequence[str]) -> Mechanism | None:
-    return None if account.password is None else Ntlm(account.user, account.password)
+def _plain(account: Account, offered: Sequence[str]) -> Mechanism:
+    return Plain(account.user, account.password or "", account.authorization_identity)
 
 
-def _anonymous(account: Account, offered: Sequence[str]) -> Mechanism | None:
-    return Anonymous(account.user)
-
-
-#: The mechanisms that are taken unasked, the strongest first.  None means: not with these credentials.
-PREFERENCE: dict[str, Callable[[Account, Sequence[str]], Mechanism | None]] = {
-    "EXTERNAL": _external,
-    "OAUTHBEARER": _oauth_bearer,
-    "XOAUTH2": _xoauth2,
+#: The mechanisms that are taken unasked, the strongest first.
+PREFERENCE: dict[str, Kind] = {
+    "EXTERNAL": Kind(_external, acts_as=True),
+    "OAUTHBEARER": Kind(_oauth_bearer, "token", acts_as=True),
+    "XOAUTH2": Kind(lambda account, _: XOAuth2(account.user, account.token or ""), "token"),
     **{name: _scram(name) for name in ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1")},
-    "CRAM-MD5": _cram_md5,
-    "PLAIN": _plain,
-    "LOGIN": _login,
+    "CRAM-MD5": Kind(lambda account, _: CramMD5(account.user, account.password or ""), "password"),
+    "PLAIN": Kind(_plain, "password", acts_as=True),
+    "LOGIN": Kind(lambda account, _: Login(account.user, account.password or ""), "password"),
 }
 #: Those that have to be asked for: they need what is outside of this library, or make nobody known.
-ON_REQUEST: dict[str, Callable[[Account, Sequence[str]], Mechanism | None]] = {
-    "GSSAPI": _gssapi,
-    "NTLM": _ntlm,
-    "ANONYMOUS": _anonymous,
+ON_REQUEST: dict[str, Kind] = {
+    "GSSAPI": Kind(_gssapi, acts_as=True),
+    "NTLM": Kind(lambda account, _: Ntlm(account.user, account.password or ""), "password"),
+    "ANONYMOUS": Kind(lambda account, _: Anonymous(account.user)),
 }
 
-_MAKERS = {**PREFERENCE, **ON_REQUEST}
+_KINDS = {**PREFERENCE, **ON_REQUEST}
 
 
 def choose(account: Account, offered: Sequence[str], wanted: Sequence[str] | None = None) -> list[Mechanism]:
@@ -139,12 +119,15 @@ def choose(account: Account, offered: Sequence[str], wanted: Sequence[str] | Non
     found: list[Mechanism] = []
     problem: MissingExtra | InvalidArgument | None = None
     for name in wanted:
-        if name not in _MAKERS:
-            raise InvalidArgument("mechanisms", f"{name!r} is none of {', '.join(_MAKERS)}")
-        if name not in offered:
+        kind = _KINDS.get(name)
+        if kind is None:
+            raise InvalidArgument("mechanisms", f"{name!r} is none of {', '.join(_KINDS)}")
+        if name not in offered or (account.authorization_identity and not kind.acts_as):
+            continue
+        if kind.needs and getattr(account, kind.needs) is None:
             continue
         try:
-            mechanism = _MAKERS[name](account, offered)
+            mechanism = kind.make(account, offered)
         except (MissingExtra, InvalidArgument) as error:
             problem = problem or error
         else:

@@ -73,7 +73,7 @@ def test_to_act_as_somebody_else() -> None:
     assert names(account) == ["PLAIN"]
     [mechanism] = choose(account, ["PLAIN"])
     assert mechanism.step(None) == b"boss\0tim\0s3cret"
-    [mechanism] = choose(TOKEN._replace(authorization_identity="boss"), ["OAUTHBEARER"])
+    [mechanism] = choose(TOKEN._replace(authorization_identity="boss"), ["OAUTHBEARER", "XOAUTH2"])
     assert (mechanism.step(None) or b"").startswith(b"n,a=boss,")
 
 
