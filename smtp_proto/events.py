@@ -51,11 +51,17 @@ class ReplyReceived(Event):
     def __init__(
         self, reply: Reply, command: Command, ticket: int, recipient: Command | None = None, early: bool = False
     ) -> None:
-        set_field(self, "reply", reply)
-        set_field(self, "command", command)
-        set_field(self, "ticket", ticket)
-        set_field(self, "recipient", recipient)
-        set_field(self, "early", early)
+        _set_reply(self, reply)
+        _set_command(self, command)
+        _set_ticket(self, ticket)
+        _set_recipient(self, recipient)
+        _set_early(self, early)
+
+
+# There is one for each reply: by the slots' descriptors it takes half the time.
+_set_reply, _set_command, _set_ticket, _set_recipient, _set_early = [
+    ReplyReceived.__dict__[name].__set__ for name in ReplyReceived.fields
+]
 
 
 class ServiceClosing(Event):

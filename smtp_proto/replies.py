@@ -172,7 +172,7 @@ class ReplyReader:
         self._size = 0
 
     def feed(self, octets: bytes) -> None:
-        if self._segment or self._code or self.buffer:
+        if self._segment or self._code or self.buffer.octets:
             self._buffer_segment()
             self.buffer.append(octets)
         else:
@@ -181,12 +181,12 @@ class ReplyReader:
     @property
     def quiet(self) -> bool:
         """True between replies, with nothing buffered."""
-        return not (self._segment or self._code or self.buffer)
+        return not (self._segment or self._code or self.buffer.octets)
 
     @property
     def unread(self) -> int:
         """Octets that are no part of a reply given out."""
-        return len(self._segment) - self._at + len(self.buffer) + (self._size if self._code else 0)
+        return len(self._segment) - self._at + len(self.buffer.octets) + (self._size if self._code else 0)
 
     def clear(self) -> None:
         self._buffer_segment()
@@ -197,6 +197,8 @@ class ReplyReader:
     def next_reply(self) -> Reply | None:
         """The next whole reply, or None if more octets are needed; `RemoteProtocolError` if what came is none."""
         segment, at = self._segment, self._at
+        if not segment and not self._code and not self.buffer.octets:
+            return None
         if segment:
             # One line is what nearly all replies have, and for one the pattern takes twice the time.
             end = segment.find(b"\n", at) + 1

@@ -43,6 +43,9 @@ REPLY_LENGTH = 512
 # RFC 4954 4: AUTH with its initial response may have so many octets, its end included.
 MAX_AUTH_LINE = 12288
 
+# Yielded as it is, and so are the two that go with it: `yield from`, for the sake of types, takes a generator for each.
+_POLL = Poll()
+
 #: How one command is sent and answered, where a caller wants its own way (see `ClientSession.authenticate`).
 Exchange = Callable[[Command], Flow[Reply]]
 
@@ -84,7 +87,7 @@ class ClientSession:
     def poll(self) -> Flow[None]:
         """Take in what has arrived, without waiting; `ConnectionLost`, and aborted, if the connection has failed."""
         try:
-            octets = yield from Poll()
+            octets: bytes | None = yield _POLL
         except OSError as error:
             self.connection.abort()
             raise ConnectionLost(f"the connection failed: {error}") from error
@@ -102,11 +105,12 @@ class ClientSession:
         """
         connection = self.connection
         unsent = connection.data_to_send()
+        received: bytes | None
         left = 0
         while unsent:
             try:
                 again, left = left, sum(map(len, unsent))
-                received, unsent = yield from Send(unsent, stage, again=again == left)
+                received, unsent = yield Send(unsent, stage, again=again == left)
             except OSError as error:
                 # The peer may have said why before it hung up: what has arrived is still to be read.
                 self._write_failed = error
@@ -136,7 +140,7 @@ class ClientSession:
         again = False
         try:
             while (event := self.heard()) is None:
-                octets = yield from Receive(connection.stage, again)
+                octets: bytes = yield Receive(connection.stage, again)
                 again = True
                 if octets:
                     connection.receive_data(octets)

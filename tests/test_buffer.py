@@ -97,7 +97,7 @@ def test_a_drip_is_linear(pieces: list[bytes]) -> None:
     """No octet is searched twice: a line that comes octet by octet costs no more than one that comes whole."""
     buffer = ReceiveBuffer(10_000)
     octets = CountingOctets()
-    buffer._octets = octets
+    buffer.octets = octets
     for piece in pieces:
         buffer.append(piece)
         buffer.next_line()
@@ -108,7 +108,7 @@ def test_many_lines_in_one_piece_are_linear() -> None:
     """Lines that arrive together are searched once, each up to its own end."""
     buffer = ReceiveBuffer(100)
     octets = CountingOctets(b"line\n" * 1000)
-    buffer._octets = octets
+    buffer.octets = octets
     for _ in range(1000):
         assert buffer.next_line() == b"line\n"
     assert buffer.next_line() is None

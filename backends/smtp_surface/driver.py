@@ -126,7 +126,7 @@ class BlockingDriver(Driver[BlockingTransport]):
         try:
             effect = next(flow)
             while True:
-                kind = type(effect)
+                kind = effect.__class__
                 try:
                     if kind is Call:
                         # What is called may run flows of its own here; their I/O is this one's too.
