@@ -157,20 +157,23 @@ def test_a_size_that_is_too_large_is_refused_before_it_is_sent(postfix: MailServ
     assert without_added(postfix.message("user16", ident)) == message.stored
 
 
-def test_a_server_that_has_had_enough_is_heard(postfix: MailServer, pipelining: bool) -> None:
+@pytest.mark.parametrize("chunking", [False, True], ids=["DATA", "BDAT"])
+def test_a_server_that_has_had_enough_is_heard(postfix: MailServer, pipelining: bool, chunking: bool) -> None:
     """The 421 of a server that counts errors, sent at once behind the last of them, is what is reported.
 
-    Where DATA was sent already it is the answer to that.  Where it was not, it is the answer to nothing, and the
-    connection is lost (docs/differences.md: a reply nobody asked for).
+    Where DATA was sent already it is the answer to that.  Where it was not, as before BDAT, it is the answer to
+    nothing, and the connection is lost (docs/differences.md: a reply nobody asked for).
     """
     ident = new_ident()
     message = with_header(ident, BODIES["plain"])
     strangers = [address(f"stranger{n}") for n in range(ERRORS)]
     with plain(postfix, "strict", pipelining) as client:
+        client.chunking = chunking
         with pytest.raises(smtp_blocking.SMTPException) as caught:
             client.sendmail(SENDER, [address("user18"), *strangers], message.sent)
         error = caught.value
-        assert type(error) is (smtp_blocking.SMTPDataError if pipelining else smtp_blocking.SMTPServerDisconnected)
+        asked = pipelining and not chunking
+        assert type(error) is (smtp_blocking.SMTPDataError if asked else smtp_blocking.SMTPServerDisconnected)
         assert error.reply is not None
         assert (error.reply.code, error.reply.text) == (421, "4.7.0 postfix.test Error: too many errors")
         assert error.outcome is not None
