@@ -25,6 +25,9 @@ from .transcript import Entry, Said
 
 T = TypeVar("T")
 
+# Octets.  A chunk is counted, so it has to be there; a transcript may have come from anywhere, and memory is bounded.
+MAX_CHUNK = 1 << 28
+
 
 class ReplayError(ProtocolError):
     """The transcript cannot have happened, or did not happen again; `index` says at which of its entries."""
@@ -72,11 +75,13 @@ def _say(connection: ClientConnection, said: Said) -> None:
             connection.abort()
     elif said.octets is None:
         connection.send(_command(said.text))
-    else:
-        in_data = connection.state is State.DATA
+    elif connection.state is State.DATA:
+        connection.send_body(b"x")  # whatever was in it, and however much
+        connection.send(EndOfData())
+    elif said.octets <= MAX_CHUNK:
         connection.send_body(b"x" * said.octets)
-        if in_data:
-            connection.send(EndOfData())
+    else:
+        raise ValueError(f"no chunk of more than {MAX_CHUNK} octets is played again")
     connection.data_to_send()
 
 

@@ -133,7 +133,8 @@ class Transcript:
             for entry in json.loads(text):
                 raw = entry.get("raw")
                 reply = _read_reply(raw.encode("latin-1")) if raw is not None else None
-                said = Said(str(entry["who"]), str(entry["text"]), reply, entry.get("octets"))
+                octets = entry.get("octets")
+                said = Said(str(entry["who"]), str(entry["text"]), reply, int(octets) if octets is not None else None)
                 made.entries.append(Entry(float(entry["time"]), said))
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a transcript: {error!r}") from error

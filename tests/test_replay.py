@@ -169,6 +169,7 @@ def test_without_its_beginning() -> None:
         ("C: quit", "C: <5 octets of message>", 20, "no body"),
         ("C: quit", "*: TLS established", 20, "no TLS handshake is due"),
         ("C: quit\n", "", 20, "no command asked for"),
+        ("C: quit", "C: BDAT 999999999\nC: <999999999 octets of message>", 21, "no chunk of more than"),
         ("S: 221 bye", "S: 221 bye\nS: 220 again", 22, "no command asked for"),
         ("*: connection closed", "*: connection closed\nS: 220 again", 23, "no answer to anything"),
         ("S: 221 bye\n*: connection closed", "", 21, "QUIT is missing"),
