@@ -194,7 +194,7 @@ class AsyncServer(Service):
         try:
             listener.setblocking(False)
             async with cutting, self.new_tasks() as tasks:
-                tasks.start_soon(self._accept_all, listener, accepting, tasks)
+                tasks.start_soon(self._listen, listener, accepting, tasks)
                 try:
                     yield self
                 except Exception as error:  # noqa: BLE001  # raised below: tasks would wrap it into a group
@@ -257,31 +257,38 @@ class AsyncServer(Service):
 
     # -- clients ------------------------------------------------------------------------------------------------------
 
-    async def _accept_all(self, listener: socket.socket, accepting: Scope, tasks: Tasks) -> None:
-        async with accepting:
-            while True:
-                try:
-                    await self.wait_readable(listener)
-                    sock, peer = listener.accept()
-                except BlockingIOError:
-                    continue  # somebody else was faster
-                except OSError:
-                    # That client is gone again, or there is no descriptor to be had just now.
-                    await self.sleep(PAUSE)
-                    continue
-                if len(self._connections) >= self.max_connections:
-                    self.refuse(sock)
-                    continue
-                session = self.new_session(peer)
-                try:
-                    connection = _Connection(self, await self.transport_over(sock), session)
-                except OSError:
-                    sock.close()  # gone again
-                    continue
-                self._connections.add(connection)
-                if self._emptied is not None:
-                    connection.stop()  # it came in just before nobody was accepted any more
-                tasks.start_soon(self._serve, connection)
+    async def _listen(self, listener: socket.socket, accepting: Scope, tasks: Tasks) -> None:
+        """Accept clients until that is cancelled, and listen no longer."""
+        try:
+            async with accepting:
+                while True:
+                    try:
+                        await self.wait_readable(listener)
+                        sock, peer = listener.accept()
+                    except BlockingIOError:
+                        continue  # somebody else was faster
+                    except OSError:
+                        # That client is gone again, or there is no descriptor to be had just now.
+                        await self.sleep(PAUSE)
+                        continue
+                    await self._admit(sock, peer, tasks)
+        finally:
+            close(listener)
+
+    async def _admit(self, sock: socket.socket, peer: object, tasks: Tasks) -> None:
+        """A task for a connection, or a refusal where there are too many."""
+        if len(self._connections) >= self.max_connections:
+            self.refuse(sock)
+            return
+        try:
+            connection = _Connection(self, await self.transport_over(sock), self.new_session(peer))
+        except OSError:
+            sock.close()  # gone again
+            return
+        self._connections.add(connection)
+        if self._emptied is not None:
+            connection.stop()  # it came in just before nobody was accepted any more
+        tasks.start_soon(self._serve, connection)
 
     async def _serve(self, connection: _Connection) -> None:
         try:

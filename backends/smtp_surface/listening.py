@@ -37,7 +37,9 @@ def address_of(listener: socket.socket) -> tuple[str, int]:
 
 
 def close(listener: socket.socket) -> None:
-    """Close it, and remove its file where it has one."""
+    """Close it, and remove its file where it has one; nothing where that was done before."""
+    if listener.fileno() < 0:
+        return
     name = listener.getsockname()
     listener.close()
     if isinstance(name, str):
