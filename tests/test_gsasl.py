@@ -47,6 +47,7 @@ def gsasl(port: int, mechanism: str, *options: str, password: str = PASSWORD) ->
 def introducing(server: smtp_blocking.Server) -> Iterator[int]:
     """A port that leads to the server, with an EHLO said already: this client says STARTTLS without one."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(PATIENCE)
 
         def relay() -> None:
             with (
