@@ -39,11 +39,8 @@ class SMTP(AsyncSMTP):
     def _default_context(self) -> ssl.SSLContext:
         return default_ssl_context()
 
-    def _running_loop(self) -> object:
-        return asyncio.get_running_loop()
-
-    def _new_lock(self) -> asyncio.Lock:
-        return asyncio.Lock()
+    _new_lock = asyncio.Lock
+    _running_loop = staticmethod(asyncio.get_running_loop)
 
     async def _pause(self) -> None:
         await asyncio.sleep(0)

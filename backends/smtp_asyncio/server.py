@@ -7,7 +7,6 @@ import socket
 from contextlib import suppress
 from types import TracebackType
 
-from smtp_surface.async_driver import AsyncTransport
 from smtp_surface.async_server import AsyncServer
 
 from .tasks import Tasks
@@ -44,6 +43,11 @@ class _Scope:
 class LoopServer(AsyncServer):
     __doc__ = AsyncServer.__doc__
 
+    transport_over = StreamTransport.of_socket
+    new_event = asyncio.Event
+    new_scope = _Scope
+    new_tasks = Tasks
+
     @classmethod
     async def wait_readable(cls, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -55,21 +59,5 @@ class LoopServer(AsyncServer):
             loop.remove_reader(sock)
 
     @classmethod
-    async def transport_over(cls, sock: socket.socket) -> AsyncTransport:
-        return await StreamTransport.of_socket(sock)
-
-    @classmethod
     async def sleep(cls, seconds: float) -> None:
         await asyncio.sleep(seconds)
-
-    @classmethod
-    def new_event(cls) -> asyncio.Event:
-        return asyncio.Event()
-
-    @classmethod
-    def new_scope(cls, seconds: float | None) -> _Scope:
-        return _Scope(seconds)
-
-    @classmethod
-    def new_tasks(cls) -> Tasks:
-        return Tasks()

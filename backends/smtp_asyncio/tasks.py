@@ -31,3 +31,6 @@ async def wait(event: asyncio.Event, seconds: float) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()
+
+
+event, task_group = asyncio.Event, Tasks

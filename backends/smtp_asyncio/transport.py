@@ -1,10 +1,9 @@
 """Octets over asyncio's own transports, of asyncio's loops and of uvloop's.
 
 Theory of operation.  `StreamTransport` is the protocol that the loop tells what happens, and the transport that the
-driver awaits.  What arrives is kept in `_arrived` until somebody takes it, and reading is paused when that is more than
-`PIECE`: so memory is bounded whatever the peer sends.  Writing hands a piece to the loop and waits until it is
-out, so that not more than one is held there.  One task at a time waits, in `_happening`, for anything to happen, and
-looks then whether it was what it waits for; its deadline is a timer of the loop, so a cancellation loses nothing.
+driver awaits.  What arrives is kept until somebody takes it, and reading is paused when that is more than `PIECE`: so
+memory is bounded.  Writing hands a piece to the loop and waits until it is out.  One task at a time waits, in
+`_happening`, for anything to happen; its deadline is a timer of the loop, so a cancellation loses nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from typing import Any, cast
 from smtp_proto.effects import Sent
 from smtp_surface.sockets import LARGE, open_socket
 
-from .tasks import Tasks, wait
+from . import tasks
 
 # Octets kept unread before the peer has to wait, what one read may bring, and what the loop is given at a time.
 PIECE = 65536
@@ -168,16 +167,8 @@ class StreamTransport(asyncio.BufferedProtocol):
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(timeout):
             # Not `create_connection`: cancelled in its race for the first address that answers, it loses a socket.
-            sock = await open_socket(
-                host,
-                port,
-                self._source_address,
-                getaddrinfo=loop.getaddrinfo,
-                connect=loop.sock_connect,
-                task_group=Tasks,
-                event=asyncio.Event,
-                wait=wait,
-            )
+            lookup, connect = loop.getaddrinfo, loop.sock_connect
+            sock = await open_socket(host, port, self._source_address, tasks, lookup, connect)
             await self._over(sock)
 
     async def send(self, chunks: list[bytes], timeout: float | None, listen: bool) -> Sent:
@@ -195,11 +186,11 @@ class StreamTransport(asyncio.BufferedProtocol):
             elif unsent:
                 connection.write(unsent.pop(0))
             else:
-                if listen and large:
+                received = None
+                with suppress(OSError):  # of the reading: it comes back with the next one
                     # A write that never had to wait has not let the loop read either.
-                    with suppress(OSError):  # of the reading: it comes back with the next one
-                        return Sent(await self.poll() or None, [])
-                return Sent(None, [])
+                    received = await self.poll() if listen and large else None
+                return Sent(received or None, [])
 
     async def receive(self, timeout: float | None) -> bytes:
         """Wait for octets; b"" at the end."""

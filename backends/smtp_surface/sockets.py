@@ -113,16 +113,7 @@ class SocketTransport:
         """Connect, trying the host's addresses beside each other; a `host` that begins with "/" is a Unix socket's."""
         loop = self._loop
         with loop.within(timeout):
-            self.sock = await open_socket(
-                host,
-                port,
-                self._source_address,
-                getaddrinfo=loop.getaddrinfo,
-                connect=loop.connect,
-                task_group=loop.task_group,
-                event=loop.event,
-                wait=loop.wait,
-            )
+            self.sock = await open_socket(host, port, self._source_address, loop, loop.getaddrinfo, loop.connect)
         self._prepare(self.sock)
 
     async def send(self, chunks: list[bytes], timeout: float | None, listen: bool) -> Sent:
@@ -235,17 +226,14 @@ async def open_socket(
     host: str,
     port: int,
     source: tuple[str, int] | None,
-    *,
+    library: Any,
     getaddrinfo: Callable[..., Awaitable[Any]],
     connect: Callable[[socket.socket, Any], Awaitable[None]],
-    task_group: Callable[[], AbstractAsyncContextManager[Any]],
-    event: Callable[[], Any],
-    wait: Callable[[Any, float], Awaitable[None]],
 ) -> socket.socket:
     """A connection to a host, or to a Unix socket whose path begins with "/".
 
-    Of a host's addresses it is the one that answers first; each has a head start before the next.  The functions are
-    those of `Loop`, of which asyncio has not all.
+    Of a host's addresses it is the one that answers first; each has a head start before the next.  `library` has
+    `task_group`, `event` and `wait`, as a `Loop` has.
     """
     if host.startswith("/"):
         return await connected_socket((socket.AF_UNIX, socket.SOCK_STREAM, 0, "", host), None, connect)
@@ -263,11 +251,11 @@ async def open_socket(
         done.set()
 
     try:
-        async with task_group() as group:
+        async with library.task_group() as group:
             for info in infos:
-                done = event()
+                done = library.event()
                 group.start_soon(attempt, info, done)
-                await wait(done, HAPPY_EYEBALLS_DELAY)
+                await library.wait(done, HAPPY_EYEBALLS_DELAY)
                 if connected:
                     break
         if connected:
