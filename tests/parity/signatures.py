@@ -23,6 +23,7 @@ EXTRA_ARGUMENTS: Final = {
     "pipelining": "the way back to one command at a time",
     "chunking": "the way back to DATA alone, and on to one flight",
     "transcript": "is told all that is said",
+    "stream": "a connection that is made already, and is no socket",
     "tls": "the policy: when to encrypt",
     "context": "what is verified, wherever TLS begins",
     "reencode": "the way back to messages that are sent as they are given",
