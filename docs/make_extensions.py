@@ -124,7 +124,7 @@ MECHANISMS: dict[str, tuple[str, Tests]] = {
     "OAUTHBEARER": ("RFC 7628", Tests(_OAUTH, _OURS, (("Dovecot", _LOG_INS),))),
     "XOAUTH2": ("Google's and Microsoft's documents", Tests(_OAUTH, _OURS, (("Dovecot", _LOG_INS),))),
     "SCRAM-SHA-256-PLUS": ("RFC 7677, RFC 5929", Tests("", _OURS, (_GSASL,))),
-    "SCRAM-SHA-1-PLUS": ("RFC 5802, RFC 5929", Tests("", _OURS, (_GSASL,))),
+    "SCRAM-SHA-1-PLUS": ("RFC 5802, RFC 5929", Tests("", "", (_GSASL,))),
     "SCRAM-SHA-256": ("RFC 7677", Tests(_SCRAM, _OURS, (_GSASL, ("Dovecot", _LOG_INS)))),
     "SCRAM-SHA-1": ("RFC 5802", Tests(_SCRAM, _OURS, (_GSASL,))),
     "CRAM-MD5": ("RFC 2195", Tests(_SASL, _OURS, (("Postfix", _SUBMISSION),))),

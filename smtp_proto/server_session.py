@@ -45,7 +45,7 @@ from .effects import Call, Close, Flow, Receive, Send, StartTLS
 from .errors import LocalProtocolError, ProtocolError
 from .events import NEED_DATA, PAUSED, BodyReceived, CommandReceived, CommandRejected
 from .extensions import Extensions
-from .grammar import domain_of
+from .grammar import domain_of, excerpt
 from .handler import Handler, ReceivedMessage
 from .parameter import Parameter, keyword_of, lacking
 from .parameters import Size
@@ -95,6 +95,8 @@ class Settings(NamedTuple):
 MAX_REPLIES = 256
 # No limit: more than any session holds.
 MANY = 1 << 62
+# Verbs that are for those only whom they were offered to.
+_OF_EXTENSIONS = frozenset({"BURL", "ETRN", "XCLIENT", "XFORWARD"})
 _OK = Reply(250, "2.0.0 OK")
 _FAILED = Reply(451, "4.3.0 Local error in processing")
 
@@ -270,6 +272,11 @@ class ServerSession:
     def _on_command(self, command: Command) -> Flow[None]:
         if isinstance(command, Bdat):
             return  # its reply is owed when its octets are in
+        if command.verb in _OF_EXTENSIONS and command.verb not in self.extensions:
+            while self.connection.owes_reply:
+                # RFC 5321 4.2.4: 502 for a verb that is known and not implemented.
+                self._reject(Reply(502, f"5.5.1 {command.verb} is not offered"))
+            return
         if isinstance(command, Burl):
             yield from self._on_burl(command)
             return
@@ -375,7 +382,7 @@ class ServerSession:
             # One that has no class (see `smtp_proto.parameter`) is known to nobody here.
             if not isinstance(parameter, Parameter) or any(name not in offer for name, _ in parameter.needs()):
                 # RFC 5321 4.1.1.11: 555 for a parameter that is not recognised, without EHLO all of them.
-                return Reply(555, f"5.5.4 {keyword_of(parameter)} is not recognised")
+                return Reply(555, f"5.5.4 {keyword_of(parameter)[:80]} is not recognised")
         problem = lacking(command.parameters, offer, encrypted=self.tls)
         return Reply(501, f"5.5.4 {problem}") if problem is not None else None
 
@@ -416,10 +423,6 @@ class ServerSession:
 
     # -- commands of extensions ---------------------------------------------------------------------------------------
 
-    def _not_offered(self, command: Command) -> Reply | None:
-        # RFC 5321 4.2.4: 502 for a verb that is known and not implemented.
-        return None if command.verb in self.extensions else Reply(502, f"5.5.1 {command.verb} is not offered")
-
     def _on_question(self, command: Vrfy | Expn) -> Flow[Reply]:
         decide = self.handler.vrfy if isinstance(command, Vrfy) else self.handler.expn
         answer: Reply | None = yield from self._ask(decide, command)
@@ -427,17 +430,14 @@ class ServerSession:
         return answer or Reply(252, "2.1.5 Send some mail, and it will be tried")
 
     def _on_etrn(self, command: Etrn) -> Flow[Reply]:
-        refusal: Reply | None = self._not_offered(command) or (yield from self._ask(self.handler.etrn, command))
-        return refusal or Reply(250, f"2.0.0 Queuing for node {command.text} started")
+        refusal: Reply | None = yield from self._ask(self.handler.etrn, command)
+        return refusal or Reply(250, f"2.0.0 Queuing for node {excerpt(command.text)} started")
 
     def _on_attributes(self, command: XClient | XForward) -> Flow[Reply]:
-        refused = self._not_offered(command)
-        if refused is not None:
-            return refused
         known = self.extensions.xclient if isinstance(command, XClient) else self.extensions.xforward
         for name, _ in command.attributes:
             if name not in known:
-                return Reply(501, f"5.5.4 {name} is no attribute of {command.verb} here")
+                return Reply(501, f"5.5.4 {name[:80]} is no attribute of {command.verb} here")
         decide = self.handler.xclient if isinstance(command, XClient) else self.handler.xforward
         refusal: Reply | None = yield from self._ask(decide, command)
         # XCLIENT is answered with a greeting.
@@ -446,16 +446,14 @@ class ServerSession:
 
     def _on_burl(self, command: Burl) -> Flow[None]:
         """Fetch a part of the message, which then is what the octets of a chunk are."""
-        fetched: Reply | bytes = self._not_offered(command) or _FAILED
-        if command.verb in self.extensions:
-            try:
-                given: Any = yield from Call(self.handler.burl, self, command)
-                if not isinstance(given, bytes) and not (isinstance(given, Reply) and given.severity in (4, 5)):
-                    raise TypeError(f"burl gave {type(given).__name__}, which is neither octets nor a refusal")
-                fetched = given
-            except Exception as error:  # noqa: BLE001  # as in `_ask`
-                yield from self._tell(error)
-                fetched = _FAILED
+        fetched: Any
+        try:
+            fetched = yield from Call(self.handler.burl, self, command)
+            if not isinstance(fetched, bytes) and not (isinstance(fetched, Reply) and fetched.severity in (4, 5)):
+                raise TypeError(f"burl gave {type(fetched).__name__}, which is neither octets nor a refusal")
+        except Exception as error:  # noqa: BLE001  # as in `_ask`
+            yield from self._tell(error)
+            fetched = _FAILED
         if isinstance(fetched, bytes):
             yield from self._on_body(BodyReceived(fetched, True))
             return

@@ -88,6 +88,18 @@ def test_what_is_not_offered(line: bytes) -> None:
     assert not run.handler.answers
 
 
+def test_too_many_that_are_not_offered() -> None:
+    """They count as mistakes, like verbs that are not known at all."""
+    run = Run(b"ETRN x\r\n" * 30, offer=())
+    assert run.codes == [502] * 20 + [421]
+
+
+def test_burl_in_lmtp_that_is_not_offered() -> None:
+    """Each recipient has an answer."""
+    run = Run(MAIL, RCPT, RCPT, b"BURL imap://one LAST\r\nNOOP\r\n", offer=(), hello=LHLO, lmtp=True)
+    assert run.codes == [250, 250, 250, 502, 502, 250]
+
+
 @pytest.mark.parametrize(
     ("line", "method", "code"),
     [

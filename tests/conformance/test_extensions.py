@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from typing import Any
 
 import pytest
@@ -105,6 +107,17 @@ def test_options_of_one_recipient(backend: Backend, how: str) -> None:
         b"rcpt to:<c@mx.test> NOTIFY=NEVER ORCPT=rfc822;c+2Bx@mx.test\r\n",
         b"rcpt to:<d@mx.test> NOTIFY=FAILURE\r\n",
     ]
+
+
+def test_a_recipient_is_its_address() -> None:
+    """It is equal to it, can be looked up by it, and copies keep its options."""
+    recipient = smtp_blocking.Recipient("b@mx.test", [Notify("NEVER")])
+    assert recipient == "b@mx.test"
+    assert {"b@mx.test": 1}[recipient] == 1
+    assert repr(recipient) == "Recipient('b@mx.test', [Notify(conditions=('NEVER',))])"
+    for again in (copy.deepcopy(recipient), pickle.loads(pickle.dumps(recipient))):  # noqa: S301  # our own
+        assert again == recipient
+        assert again.options == recipient.options == ("NOTIFY=NEVER",)
 
 
 @HOW
