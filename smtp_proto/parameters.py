@@ -359,7 +359,8 @@ class HoldUntil(_Moment):
 
     def beyond(self, offer: Extensions, encrypted: bool) -> str | None:
         limits = offer.future_release
-        if limits is None or self.date_time <= limits.date_time:  # both in UTC, so that their texts compare
+        # Both are in UTC, so that their texts compare, fractions of seconds too.
+        if limits is None or self.date_time.removesuffix("Z") <= limits.date_time.removesuffix("Z"):
             return None
         return f"{self.date_time} is later than the {limits.date_time} that the server holds a message until"
 

@@ -290,6 +290,8 @@ def test_what_is_not_offered(parameter: Parameter) -> None:
         (HoldFor(3601), "3600"),
         (HoldUntil("2027-01-01T00:00:00Z"), None),
         (HoldUntil("2027-01-01T00:00:01Z"), "2027-01-01T00:00:00Z"),
+        (HoldUntil("2027-01-01T00:00:00.5Z"), "2027-01-01T00:00:00Z"),
+        (HoldUntil("2026-12-31T23:59:59.5Z"), None),
         (Solicit("org.example:ADV"), None),
         (Solicit("net.example:adv"), "net.example:adv"),
     ],
