@@ -1,0 +1,232 @@
+"""Many connections at once: ``python -m benchmarks.connections``.
+
+A thousand clients connect to one server of ours, all of them before any sends; then each sends ten messages and says
+goodbye.  That every message has arrived, and arrived once, is checked.  Each client library and each server runs in a
+process of its own, fresh for each row; printed are the seconds from the first connection to the last goodbye, and the
+peak of the process's memory, its imports included.
+
+The first table is about clients, ours and those of the peers that are installed (``pip install
+'sansio-smtp[bench]'``), at the server of `smtp_asyncio`; the second about our servers, with the clients of
+`smtp_asyncio`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine
+from email.message import EmailMessage
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+HOST = "127.0.0.1"
+SERVERS = ["smtp_asyncio", "smtp_asyncio on uvloop", "smtp_trio", "smtp_anyio", "smtp_anyio on trio"]
+PEERS = ["aiosmtplib", "smtpproto"]
+
+#: Sends some messages over a connection of its own, waiting in between until all are connected.
+Conversation = Callable[[int, list[EmailMessage], Callable[[], Awaitable[None]]], Coroutine[Any, Any, None]]
+
+
+def raise_limits() -> None:
+    """As many descriptors as the system allows: a connection is one."""
+    try:
+        import resource
+    except ImportError:
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def peak_memory() -> float:
+    """The most that this process has held, in MB; 0 where the system does not say."""
+    try:
+        import resource
+    except ImportError:
+        return 0.0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+def run_in(name: str, main: Callable[..., Coroutine[Any, Any, Any]], *arguments: Any) -> Any:
+    """Run `main` in the event loop that a name stands for."""
+    if name.endswith("on uvloop"):
+        return import_module("uvloop").run(main(*arguments))
+    if name.startswith("smtp_anyio"):
+        return import_module("anyio").run(main, *arguments, backend="trio" if name.endswith("trio") else "asyncio")
+    return import_module("trio").run(main, *arguments) if name == "smtp_trio" else asyncio.run(main(*arguments))
+
+
+# -- the server's process ----------------------------------------------------------------------------------------------
+
+
+async def serve(name: str) -> dict[str, Any]:
+    """Serve until the parent closes our input; how often each message came."""
+    module: Any = import_module(name.split(maxsplit=1)[0])
+    arrived: Counter[str] = Counter()
+
+    from smtp_proto import Handler, ReceivedMessage, ServerSession
+
+    class Counting(Handler):
+        def body(self, session: ServerSession, message: ReceivedMessage) -> None:
+            arrived[message.sender] += 1
+
+    import anyio.to_thread  # for all: trio's functions and asyncio's have no name in common
+
+    async with module.serve(Counting(), max_connections=1_000_000) as server:
+        print(json.dumps({"port": server.port}), flush=True)
+        await anyio.to_thread.run_sync(sys.stdin.read)
+    return {
+        "messages": len(arrived),
+        "more than once": sum(count > 1 for count in arrived.values()),
+        "errors": len(server.errors),
+        "memory": peak_memory(),
+    }
+
+
+# -- the clients' process ----------------------------------------------------------------------------------------------
+
+
+def conversation_of(name: str) -> Conversation:
+    """What a client library needs to be told."""
+    module: Any = import_module(name.split(maxsplit=1)[0] if name != "smtpproto" else "smtpproto.client")
+
+    async def ours(port: int, messages: list[EmailMessage], all_connected: Callable[[], Awaitable[None]]) -> None:
+        async with module.SMTP(HOST, port, local_hostname="client.test") as smtp:
+            await all_connected()
+            for message in messages:
+                await smtp.send_message(message)
+
+    async def aiosmtplib(port: int, messages: list[EmailMessage], all_connected: Callable[[], Awaitable[None]]) -> None:
+        async with module.SMTP(
+            hostname=HOST, port=port, local_hostname="client.test", start_tls=False, timeout=300
+        ) as smtp:
+            await all_connected()
+            for message in messages:
+                await smtp.send_message(message)
+
+    async def smtpproto(port: int, messages: list[EmailMessage], all_connected: Callable[[], Awaitable[None]]) -> None:
+        async with module.AsyncSMTPClient(host=HOST, port=port, domain="client.test", timeout=300).connect() as smtp:
+            await all_connected()
+            for message in messages:
+                await smtp.send_message(message)
+
+    return {"aiosmtplib": aiosmtplib, "smtpproto": smtpproto}.get(name, ours)
+
+
+async def send_all(name: str, port: int, connections: int, messages: int) -> dict[str, Any]:
+    """All clients at once."""
+    import anyio
+
+    conversation = conversation_of(name)
+    connected, everybody = 0, anyio.Event()
+
+    async def all_connected() -> None:
+        nonlocal connected
+        connected += 1
+        if connected == connections:
+            everybody.set()
+        await everybody.wait()
+
+    letters = [[letter(f"a{number}.{part}@client.test") for part in range(messages)] for number in range(connections)]
+    start = time.perf_counter()
+    async with anyio.create_task_group() as tasks:
+        for own in letters:
+            tasks.start_soon(conversation, port, own, all_connected)
+    return {"seconds": time.perf_counter() - start, "memory": peak_memory()}
+
+
+def letter(sender: str) -> EmailMessage:
+    message = EmailMessage()
+    message["From"], message["To"], message["Subject"] = sender, "b@mx.test", "Many connections"
+    message.set_content("A short message, as most are.\n" * 20)
+    return message
+
+
+# -- the parent --------------------------------------------------------------------------------------------------------
+
+
+class Row(NamedTuple):
+    """One run: what the clients' process says, and the server's."""
+
+    clients: dict[str, Any]
+    server: dict[str, Any]
+
+
+def measure(client: str, server: str, connections: int, messages: int) -> Row:
+    """One row; AssertionError if a message did not arrive, or arrived twice."""
+    command = [sys.executable, "-m", "benchmarks.connections"]
+    with subprocess.Popen(
+        [*command, "--serve", server], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as serving:
+        assert serving.stdout is not None
+        port = json.loads(serving.stdout.readline())["port"]
+        numbers = [f"--connections={connections}", f"--messages={messages}"]
+        sending = subprocess.run(
+            [*command, "--send", client, f"--port={port}", *numbers],
+            stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT,
+        )  # fmt: skip
+        said, _ = serving.communicate()
+    row = Row(json.loads(sending.stdout), json.loads(said))
+    assert row.server["messages"] == connections * messages, row
+    assert row.server["more than once"] == row.server["errors"] == 0, row
+    return row
+
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def table(title: str, rows: list[tuple[str, float, float]]) -> str:
+    best = rows[0][1]
+    width = max(len(name) for name, _, _ in rows)
+    lines = [title, "", f"{'':{width}}  seconds  ratio  peak MB"]
+    lines += [f"{name:{width}}  {seconds:7.2f}  {seconds / best:5.2f}  {memory:7.0f}" for name, seconds, memory in rows]
+    return "\n".join(lines)
+
+
+def installed(package: str) -> bool:
+    try:
+        version(package)
+    except PackageNotFoundError:
+        print(f"({package} is not installed: pip install 'sansio-smtp[bench]')\n")
+        return False
+    return True
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.connections", description=__doc__.splitlines()[0])
+    parser.add_argument("--connections", type=int, default=1000, help="connections at once (default 1000)")
+    parser.add_argument("--messages", type=int, default=10, help="messages over each (default 10)")
+    parser.add_argument("--serve", help=argparse.SUPPRESS)
+    parser.add_argument("--send", help=argparse.SUPPRESS)
+    parser.add_argument("--port", type=int, default=0, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    raise_limits()
+    if options.serve:
+        print(json.dumps(run_in(options.serve, serve, options.serve)))
+        return
+    if options.send:
+        numbers = options.port, options.connections, options.messages
+        print(json.dumps(run_in(options.send, send_all, options.send, *numbers)))
+        return
+    what = f"{options.connections} connections at once, {options.messages} messages over each, all arrived once"
+    measured = []
+    for name in [*SERVERS, *filter(installed, PEERS)]:
+        row = measure(name, SERVERS[0], options.connections, options.messages)
+        measured.append((name, row.clients["seconds"], row.clients["memory"]))
+    print(table(f"Clients: {what}", measured))
+    measured = []
+    for name in SERVERS:
+        row = measure(SERVERS[0], name, options.connections, options.messages)
+        measured.append((name, row.clients["seconds"], row.server["memory"]))
+    print("\n" + table(f"Servers: {what}", measured))
+
+
+if __name__ == "__main__":
+    main()
