@@ -208,6 +208,8 @@ class ClientConnection:
                 return f"the reply to {last} decides what may follow"
         if sent not in row.states and (strict or sent in _FIXED or row.states <= _FIXED):
             return f"in state {sent} (it may be sent in {', '.join(sorted(row.states))})"
+        if command.row == "end of data" and self._encoder is None:
+            return "the server has not asked for the message yet"
         return self._unfit(command) if strict else None
 
     def _unfit(self, command: Command) -> str | None:

@@ -206,6 +206,10 @@ def written_command(line: bytes) -> Command:
     answer 354 to a "DATA please".  Only BDAT must be right, for its number says how much of what follows is no command.
     """
     verb = line.split(None, 1)[0].decode("latin-1").upper() if line.strip() else ""
+    row = verb if verb in TABLE else "other"
+    if row == "BURL" and line.split()[-1].upper() == b"LAST":
+        row = "BURL LAST"
+    written = Raw(line, row)  # a control character is refused here, whatever the verb
     if verb == "BDAT":
         try:
             command = parse_command(line)
@@ -215,7 +219,4 @@ def written_command(line: bytes) -> Command:
             # A space in front: a server may take it for a BDAT, and `parse_command` does not.
             raise InvalidArgument("BDAT", "the line must begin with it")
         return command
-    row = verb if verb in TABLE else "other"
-    if row == "BURL" and line.split()[-1].upper() == b"LAST":
-        row = "BURL LAST"
-    return Raw(line, row)
+    return written

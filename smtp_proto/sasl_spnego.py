@@ -42,13 +42,13 @@ def _context(protocol: str, hostname: str, user: str | None, password: str | Non
     return spnego.client(user, password, hostname=hostname or "unspecified", service="smtp", protocol=protocol)
 
 
-def _token(context: Context, challenge: bytes | None) -> bytes | None:
+def _token(context: Context, challenge: bytes | None, begun: bool) -> bytes | None:
     """The next token, `challenge` being the server's.
 
-    What a broken one makes pyspnego raise is of many kinds, `struct.error` among them.  What it raises before there is
-    one, without a ticket for instance, is not the server's fault and goes on as it is.
+    What a broken one makes pyspnego raise is of many kinds, `struct.error` among them.  What it raises before the
+    exchange has `begun`, without a ticket for instance, is not the server's fault and goes on as it is.
     """
-    if not challenge:
+    if not begun and not challenge:
         return context.step(None)
     try:
         return context.step(challenge)
@@ -66,11 +66,13 @@ class Ntlm(Mechanism):
         credential("user name", user)
         credential("password", password)
         self._context = context if context is not None else _context("ntlm", "", user, password)
+        self._begun = False
 
     def step(self, challenge: bytes | None) -> bytes | None:
         if self._context.complete:
             raise UnacceptableChallenge("the exchange is at its end")
-        return _token(self._context, challenge)
+        begun, self._begun = self._begun, True
+        return _token(self._context, challenge, begun)
 
 
 class Gssapi(Mechanism):
@@ -96,12 +98,13 @@ class Gssapi(Mechanism):
     ) -> None:
         self._identity = credential("authorization identity", authorization_identity)
         self._context = context if context is not None else _context("kerberos", hostname, user, password)
-        self._agreed = False
+        self._begun = self._agreed = False
 
     def step(self, challenge: bytes | None) -> bytes | None:
         if not self._context.complete:
+            begun, self._begun = self._begun, True
             # RFC 4752 3.1: with nothing to send, an empty response is.
-            return _token(self._context, challenge) or b""
+            return _token(self._context, challenge, begun) or b""
         if self._agreed:
             raise UnacceptableChallenge("the exchange is at its end")
         try:

@@ -8,6 +8,7 @@ from smtp_proto.client import ClientConnection
 from smtp_proto.commands import (
     Auth,
     AuthResponse,
+    Data,
     Ehlo,
     EndOfData,
     Helo,
@@ -222,6 +223,17 @@ def test_a_message_written_by_hand() -> None:
     pair.to_server()
     assert only(pair.answer(250), ReplyReceived).command == EndOfData()
     pair.check_state(State.READY)
+
+
+def test_no_end_of_a_message_that_is_not_asked_for_yet() -> None:
+    """A reply expected by hand behind a DATA lets no end of data out before the 354."""
+    pair = pair_in(State.RCPT, strict=False)
+    pair.client.send(Data())
+    pair.client.expect()
+    before = frozen(pair.client)
+    with pytest.raises(LocalProtocolError, match="not asked for the message yet"):
+        pair.client.send(EndOfData())
+    assert frozen(pair.client) == before
 
 
 def test_a_response_written_by_hand() -> None:

@@ -243,7 +243,7 @@ def test_written_bdat_must_be_right(line: bytes) -> None:
         written_command(line)
 
 
-@pytest.mark.parametrize("line", [b"NOOP\r", b"NOOP\nRSET", b"NOOP\0", b"BDAT\t5", b"BDAT 5\r", b"\t"])
+@pytest.mark.parametrize("line", [b"NOOP\r", b"NOOP\nRSET", b"NOOP\0", b"BDAT\t5", b"BDAT 5\t", b"BDAT 5\r", b"\t"])
 def test_written_lines_without_controls(line: bytes) -> None:
     """By hand, too, no control character reaches the wire inside a command."""
     with pytest.raises(InvalidArgument):

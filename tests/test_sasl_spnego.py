@@ -46,7 +46,7 @@ def test_ntlm(acceptor: Any, initial: bytes | None) -> None:
     mechanism.succeeded()
 
 
-@pytest.mark.parametrize("token", [b"x", b"NTLMSSP\0\2\0\0\0", b"NTLMSSP\0" + bytes(60)])
+@pytest.mark.parametrize("token", [b"", b"x", b"NTLMSSP\0\2\0\0\0", b"NTLMSSP\0" + bytes(60)])
 def test_broken_tokens(token: bytes) -> None:
     """Whatever a broken token makes pyspnego raise, the exchange is to be cancelled."""
     mechanism = Ntlm("DOMAIN\\tim", "s3cret")
@@ -85,10 +85,13 @@ def test_what_is_missing_here_is_not_the_servers_fault() -> None:
 
         unwrap = wrap
 
-    for mechanism in (Ntlm("u", "p", context=Missing()), Gssapi("mx.test", context=Missing())):
-        for nothing in (None, b""):
+    for nothing in (None, b""):
+        for mechanism in (Ntlm("u", "p", context=Missing()), Gssapi("mx.test", context=Missing())):
             with pytest.raises(ZeroDivisionError):
                 mechanism.step(nothing)
+            # From the second on an empty challenge is a broken token like any other.
+            with pytest.raises(UnacceptableChallenge):
+                mechanism.step(b"")
 
 
 # -- GSSAPI -----------------------------------------------------------------------------------------------------------
