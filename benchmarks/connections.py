@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from email.message import EmailMessage
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -31,7 +31,7 @@ SERVERS = ["smtp_asyncio", "smtp_asyncio on uvloop", "smtp_trio", "smtp_anyio", 
 PEERS = ["aiosmtplib", "smtpproto"]
 
 #: Sends some messages over a connection of its own, waiting in between until all are connected.
-Conversation = Callable[[int, list[EmailMessage], Callable[[], Awaitable[None]]], Coroutine[Any, Any, None]]
+Conversation = Callable[[int, Iterable[EmailMessage], Callable[[], Awaitable[None]]], Coroutine[Any, Any, None]]
 
 
 def raise_limits() -> None:
@@ -97,13 +97,15 @@ def conversation_of(name: str) -> Conversation:
     """What a client library needs to be told."""
     module: Any = import_module(name.split(maxsplit=1)[0] if name != "smtpproto" else "smtpproto.client")
 
-    async def ours(port: int, messages: list[EmailMessage], all_connected: Callable[[], Awaitable[None]]) -> None:
+    async def ours(port: int, messages: Iterable[EmailMessage], all_connected: Callable[[], Awaitable[None]]) -> None:
         async with module.SMTP(HOST, port, local_hostname="client.test") as smtp:
             await all_connected()
             for message in messages:
                 await smtp.send_message(message)
 
-    async def aiosmtplib(port: int, messages: list[EmailMessage], all_connected: Callable[[], Awaitable[None]]) -> None:
+    async def aiosmtplib(
+        port: int, messages: Iterable[EmailMessage], all_connected: Callable[[], Awaitable[None]]
+    ) -> None:
         async with module.SMTP(
             hostname=HOST, port=port, local_hostname="client.test", start_tls=False, timeout=300
         ) as smtp:
@@ -111,7 +113,9 @@ def conversation_of(name: str) -> Conversation:
             for message in messages:
                 await smtp.send_message(message)
 
-    async def smtpproto(port: int, messages: list[EmailMessage], all_connected: Callable[[], Awaitable[None]]) -> None:
+    async def smtpproto(
+        port: int, messages: Iterable[EmailMessage], all_connected: Callable[[], Awaitable[None]]
+    ) -> None:
         async with module.AsyncSMTPClient(host=HOST, port=port, domain="client.test", timeout=300).connect() as smtp:
             await all_connected()
             for message in messages:
@@ -134,12 +138,16 @@ async def send_all(name: str, port: int, connections: int, messages: int) -> dic
             everybody.set()
         await everybody.wait()
 
-    letters = [[letter(f"a{number}.{part}@client.test") for part in range(messages)] for number in range(connections)]
     start = time.perf_counter()
     async with anyio.create_task_group() as tasks:
-        for own in letters:
-            tasks.start_soon(conversation, port, own, all_connected)
+        for number in range(connections):
+            tasks.start_soon(conversation, port, letters(number, messages), all_connected)
     return {"seconds": time.perf_counter() - start, "memory": peak_memory()}
+
+
+def letters(number: int, count: int) -> Iterator[EmailMessage]:
+    """One client's messages, made one by one, for those of the standard library are large."""
+    return (letter(f"a{number}.{part}@client.test") for part in range(count))
 
 
 def letter(sender: str) -> EmailMessage:
