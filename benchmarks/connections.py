@@ -190,12 +190,15 @@ def measure(client: str, server: str, connections: int, messages: int) -> Row:
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def table(title: str, rows: list[tuple[str, float, float]]) -> str:
-    best = rows[0][1]
-    width = max(len(name) for name, _, _ in rows)
-    lines = [title, "", f"{'':{width}}  seconds  ratio  peak MB"]
-    lines += [f"{name:{width}}  {seconds:7.2f}  {seconds / best:5.2f}  {memory:7.0f}" for name, seconds, memory in rows]
-    return "\n".join(lines)
+def rows(title: str, names: list[str], figures: Callable[[str], tuple[float, float]]) -> Iterator[str]:
+    """The lines of a table, each as soon as it is measured: seconds, their ratio to the first row's, memory."""
+    width = max(map(len, names))
+    yield from (title, "", f"{'':{width}}  seconds  ratio  peak MB")
+    first = 0.0
+    for name in names:
+        seconds, memory = figures(name)
+        first = first or seconds
+        yield f"{name:{width}}  {seconds:7.2f}  {seconds / first:5.2f}  {memory:7.0f}"
 
 
 def installed(package: str) -> bool:
@@ -224,16 +227,19 @@ def main() -> None:
         print(json.dumps(run_in(options.send, send_all, options.send, *numbers)))
         return
     what = f"{options.connections} connections at once, {options.messages} messages over each, all arrived once"
-    measured = []
-    for name in [*SERVERS, *filter(installed, PEERS)]:
+
+    def as_client(name: str) -> tuple[float, float]:
         row = measure(name, SERVERS[0], options.connections, options.messages)
-        measured.append((name, row.clients["seconds"], row.clients["memory"]))
-    print(table(f"Clients: {what}", measured))
-    measured = []
-    for name in SERVERS:
+        return row.clients["seconds"], row.clients["memory"]
+
+    def as_server(name: str) -> tuple[float, float]:
         row = measure(SERVERS[0], name, options.connections, options.messages)
-        measured.append((name, row.clients["seconds"], row.server["memory"]))
-    print("\n" + table(f"Servers: {what}", measured))
+        return row.clients["seconds"], row.server["memory"]
+
+    for line in rows(f"Clients: {what}", [*SERVERS, *filter(installed, PEERS)], as_client):
+        print(line, flush=True)
+    for line in rows(f"\nServers: {what}", SERVERS, as_server):
+        print(line, flush=True)
 
 
 if __name__ == "__main__":

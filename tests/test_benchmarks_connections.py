@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.connections import SERVERS, Row, letter, measure, table
+from benchmarks.connections import SERVERS, letter, measure, rows
 from tests.needs import needs_linux
 
 
@@ -20,7 +20,7 @@ def test_a_row(client: str) -> None:
 
 def test_the_table() -> None:
     """One line for each row, with the ratio to the first."""
-    lines = table("Clients", [("one", 2.0, 40.0), ("another", 3.0, 50.0)]).splitlines()
+    figures = {"one": (2.0, 40.0), "another": (3.0, 50.0)}
+    lines = list(rows("Clients", list(figures), figures.__getitem__))
     assert lines[-2:] == ["one         2.00   1.00       40", "another     3.00   1.50       50"]
     assert letter("a@b.test")["From"] == "a@b.test"
-    assert Row({}, {}).clients == {}
