@@ -1,11 +1,12 @@
-"""Ways to cut octets into pieces: whatever way is taken, the results must be the same."""
+"""Ways to cut octets into pieces: whatever way is taken, the results must be the same.
+
+Random ways are `smtp_proto.strategies.splits`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-
-from hypothesis import strategies as st
 
 
 def bytewise(octets: bytes) -> list[bytes]:
@@ -25,9 +26,3 @@ def every_split(octets: bytes) -> Iterator[list[bytes]]:
     for offset in range(len(octets) + 1):
         yield cut(octets, offset)
     yield bytewise(octets)
-
-
-def splits(octets: bytes) -> st.SearchStrategy[list[bytes]]:
-    """Any cut into up to ten pieces."""
-    offsets = st.lists(st.integers(0, len(octets)), max_size=9)
-    return offsets.map(lambda unordered: cut(octets, *sorted(unordered)))

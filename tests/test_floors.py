@@ -57,16 +57,17 @@ FLOORS = [
     {"server_session"},
     {"reencoding"},
     {"message"},
+    {"strategies"},
 ]
 FLOOR = {module: number for number, floor in enumerate(FLOORS) for module in floor}
 
 # What does I/O or knows the time. `smtplib` belongs to the surface; `email` pulls in `socket` before Python 3.13.
 FORBIDDEN = {"asyncio", "email", "select", "selectors", "smtplib", "socket", "ssl", "threading", "time"}
 ALLOWED = {"message": {"email"}, "reencoding": {"email"}, "tls": {"ssl"}}
-# Optional packages, imported inside functions only.
-OPTIONAL = {"domains": {"idna"}, "sasl_scram": {"scramp"}, "sasl_spnego": {"spnego"}}
+# Optional packages, imported inside functions only; strategies, which nothing imports, is made of one.
+OPTIONAL = {"strategies": {"hypothesis"}, "domains": {"idna"}, "sasl_scram": {"scramp"}, "sasl_spnego": {"spnego"}}
 # Imported by nothing in the core at import time, for the sake of what they import themselves.
-APART = {"message", "reencoding", "tls"}
+APART = {"message", "reencoding", "strategies", "tls"}
 HEAVY = ["asyncio", "email", "select", "selectors", "smtplib", "socket", "ssl", "threading"]
 
 MOST_LINES = 700
