@@ -225,6 +225,36 @@ def test_one_loop_after_the_other(backend: Backend) -> None:
         backend.run(main)
 
 
+# -- where to --------------------------------------------------------------------------------------------------------
+
+
+def test_connect_without_arguments(backend: Backend) -> None:
+    """`connect` goes where the client was made for, again and again; to another host, or another port, if told so."""
+
+    async def main() -> None:
+        smtp = backend.module.SMTP("127.0.0.1", first.port, **OPTIONS)
+        for server, arguments in (
+            (first, {}),
+            (second, {"host": "localhost", "port": second.port}),
+            (first, {}),
+            (second, {"port": second.port}),
+        ):
+            assert await smtp.connect(**arguments) == (220, b"mx.test ESMTP")
+            assert smtp._port == server.port
+            await smtp.close()
+        smtp = backend.module.SMTP(f"localhost:{first.port}", **OPTIONS)
+        assert await smtp.connect() == (220, b"mx.test ESMTP")
+        await smtp.close()
+        smtp = backend.module.LMTP(port=second.port, **OPTIONS)
+        assert await smtp.connect() == (220, b"mx.test ESMTP")
+        assert smtp._host == "localhost"
+        await smtp.close()
+
+    session = [*GREETING, ExpectEOF()]
+    with ScriptedServer(session, session, session) as first, ScriptedServer(session, session, session) as second:
+        backend.run(main)
+
+
 # -- what is handed in -------------------------------------------------------------------------------------------------
 
 

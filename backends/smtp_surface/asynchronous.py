@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from email.message import Message
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar, Unpack
 
 from smtp_proto.channel_binding import TLSFacts
 from smtp_proto.effects import Call, Connect, Flow, StartTLS
@@ -38,6 +38,15 @@ if TYPE_CHECKING:
     import ssl
 
 T = TypeVar("T")
+
+
+class _NotSaid(str):
+    """A default value that is the same as the blocking client's, and can be told from it when it is given."""
+
+    __slots__ = ()
+
+
+_NOT_SAID: Final = _NotSaid("localhost")
 
 
 class _Turn:
@@ -169,10 +178,12 @@ class AsyncSMTP(Client):
     # -- connecting, and the end --------------------------------------------------------------------------------------
 
     async def connect(
-        self, host: str = "localhost", port: int = 0, source_address: tuple[str, int] | None = None
+        self, host: str = _NOT_SAID, port: int = 0, source_address: tuple[str, int] | None = None
     ) -> Answer:
         """Connect and return the greeting; `OSError` if there is no connection to be had.
 
+        Without a host, to the one that the client was made with, and its port unless another one is given; to localhost
+        if that has none either.
         ``"name:port"`` is understood where `port` is 0, and a host that begins with "/" is a Unix socket's path.  A
         connection that there was is closed.  What was handed in with `sock` or `stream` is used first.
         """
@@ -180,7 +191,11 @@ class AsyncSMTP(Client):
 
     def _connect(self, host: str, port: int, source_address: tuple[str, int] | None) -> Flow[Answer]:
         given = self._given
-        host, port = self._destination(self._address[0] if given is not None else host, port, source_address)
+        if given is not None:
+            host = self._address[0]
+        elif host is _NOT_SAID:
+            host, port = self._address[0] or str(host), port or self._address[1]
+        host, port = self._destination(host, port, source_address)
         timeouts = self._timeouts()
         self._discard()
         # A path is no name that a certificate could have.

@@ -55,7 +55,7 @@ ADDRESSES: dict[str, tuple[str, Use]] = {
     ),
     "sendmail's last recipient": (
         "forward-path",
-        lambda client, text: client.sendmail("a@c.test", ["d@e.test", "f@g.test", f"h@i.test{text}"], MESSAGE),
+        lambda client, text: client.sendmail("a@c.test", ["d@e.test", "f@g.test", f"h{text}@i.test"], MESSAGE),
     ),
     "verify": ("address|command", lambda client, text: client.verify(f"a{text}b")),
     "expn": ("address|command", lambda client, text: client.expn(f"a{text}b")),
