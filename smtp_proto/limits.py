@@ -17,7 +17,7 @@ from .grammar import domain_of
 from .outcome import Outcome, Phase
 from .replies import Reply
 from .session import ClientSession
-from .sources import Message
+from .sources import Message, source_of
 from .transaction import Chunking, check_addresses, deliver
 from .writing import Progress
 
@@ -86,7 +86,8 @@ def deliver_within(
     """
     check_addresses(mail, recipients)
     parts = plan(session, [command.path for command in recipients], limits, renewable=renew is not None)
-    if len(parts) > 1 and not isinstance(message, (bytes, bytearray, memoryview)):
+    source = source_of(message, (mail.parameter("BODY") or "").upper() == "BINARYMIME")
+    if len(parts) > 1 and source.restart is None:
         raise LocalProtocolError(
             f"the server takes no more than {len(parts[0])} of {len(recipients)} recipients at once (LIMITS, RFC 9422),"
             " and a stream can be sent once only"
@@ -101,7 +102,7 @@ def deliver_within(
             session,
             mail,
             [recipients[number] for number in part],
-            message,
+            source if part is parts[0] else source.again(),
             pipelining=pipelining,
             chunking=chunking,
             progress=progress,

@@ -12,7 +12,8 @@ has with what was counted.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from copy import copy
 from typing import Any
 
 from .body import refuse_nul
@@ -31,10 +32,11 @@ class Source:
     `length`: its octets as they are given; `size`: with each line end as CRLF, which is what SIZE declares (RFC 1870
     5); `encoded`: the same with a line end behind the last line, which is what BDAT counts.  All three are None where
     they cannot be known in front.  `at_hand`: the same as `chunks` where these need not be waited for, else None.
-    `binary`: goes as it is, line ends and all (BINARYMIME, RFC 3030 3).
+    `binary`: goes as it is, line ends and all (BINARYMIME, RFC 3030 3).  `restart` gives the chunks once more, where
+    that is possible.
     """
 
-    __slots__ = ("at_hand", "binary", "chunks", "encoded", "length", "size")
+    __slots__ = ("at_hand", "binary", "chunks", "encoded", "length", "restart", "size")
 
     def __init__(
         self,
@@ -42,7 +44,9 @@ class Source:
         measure: Measure | None = None,
         at_hand: Iterator[bytes] | None = None,
         binary: bool = False,
+        restart: Callable[[], Iterator[Any]] | None = None,
     ) -> None:
+        self.restart = restart
         self.chunks = chunks
         self.at_hand = at_hand
         self.binary = binary
@@ -51,6 +55,15 @@ class Source:
             self.length = measure.length
             self.size = measure.length if binary else measure.size
             self.encoded = self.size + (0 if binary or measure.last in (b"", b"\n", b"\r") else 2)
+
+    def again(self) -> Source:
+        """The same message, to be sent once more."""
+        assert self.restart is not None
+        once_more = copy(self)
+        once_more.chunks = chunks = self.restart()
+        if self.at_hand is not None:
+            once_more.at_hand = chunks
+        return once_more
 
 
 class Measure:
@@ -87,29 +100,43 @@ def source_of(message: Message, binary: bool = False) -> Source:
         return message
     if isinstance(message, (bytes, bytearray, memoryview)):
         octets = bytes(message)
-        measure = Measure(binary)
-        measure.add(octets)
-        at_hand = pieces(octets)
-        return Source(at_hand, measure, at_hand, binary)
+        return _at_hand([octets], lambda: pieces(octets), binary)
+    if isinstance(message, (list, tuple)):
+        chunks = [octets_of(chunk) for chunk in message]
+        return _at_hand(chunks, lambda: iter(chunks), binary)
     if hasattr(message, "__aiter__"):
         return Source(aiter(message))
     if hasattr(message, "read"):
         return _file_source(message, binary)
-    if isinstance(message, str) or not hasattr(message, "__iter__"):
+    if isinstance(message, (str, Mapping)) or not hasattr(message, "__iter__"):
         raise TypeError(f"a message is bytes, a binary file or an iterable of bytes, not {type(message).__name__}")
     return Source(iter(message))
 
 
+def _at_hand(chunks: list[bytes], restart: Callable[[], Iterator[bytes]], binary: bool) -> Source:
+    measure = Measure(binary)
+    for chunk in chunks:
+        measure.add(chunk)
+    at_hand = restart()
+    return Source(at_hand, measure, at_hand, binary, restart)
+
+
 def _file_source(file: Any, binary: bool) -> Source:
-    rest = iter(lambda: file.read(PIECE) or None, None)
+    def rest() -> Iterator[Any]:
+        return iter(lambda: file.read(PIECE) or None, None)
+
     if not (hasattr(file, "seekable") and file.seekable()):
-        return Source(rest)
+        return Source(rest())
     start = file.tell()
     measure = Measure(binary)
     while chunk := octets_of(file.read(PIECE)):
         measure.add(chunk)
-    file.seek(start)
-    return Source(rest, measure, binary=binary)
+
+    def restart() -> Iterator[Any]:
+        file.seek(start)
+        return rest()
+
+    return Source(restart(), measure, binary=binary, restart=restart)
 
 
 def octets_of(chunk: object) -> bytes:

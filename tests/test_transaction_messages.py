@@ -122,7 +122,7 @@ def test_a_stream_that_raises_aborts(way: Way) -> None:
 @pytest.mark.parametrize("chunks", [[b"\0"], [b"good", b"and\0bad"]])
 def test_a_nul_in_a_stream_aborts(way: Way, chunks: list[bytes]) -> None:
     """A NUL that is found in the middle is refused all the same, and no message has been ended."""
-    delivery = Delivery(way, message=chunks)
+    delivery = Delivery(way, message=iter(chunks))
     assert isinstance(delivery.error, InvalidArgument)
     assert delivery.closed
     assert delivery.server.messages == []

@@ -278,3 +278,14 @@ def test_eager_with_two_full_buffers(room: int) -> None:
     assert len(delivery.result.accepted) == 199
     assert delivery.server.messages == [message]
     assert delivery.in_step
+
+
+@pytest.mark.parametrize("seen_by_then", [b"250 m\r\n250 r\r\n552 no\r\n", b"550 m\r\n503 r\r\n"])
+def test_eager_and_a_write_that_fails(seen_by_then: bytes) -> None:
+    """Rule 9: where writing fails, what the server has said until then is heard, to the envelope and to the message."""
+    session = introduced()
+    peer = Scripted(sends=[BrokenPipeError()], polls=[None, seen_by_then])
+    outcome = peer.run(deliver(session, SENDER, recipients(1), MESSAGE, pipelining=True, chunking="eager"))
+    assert outcome.refusal is not None
+    assert not outcome.may_be_delivered
+    assert session.connection.closed
