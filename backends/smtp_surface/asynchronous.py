@@ -26,10 +26,12 @@ from smtp_proto.channel_binding import TLSFacts
 from smtp_proto.effects import Call, Connect, Flow, StartTLS
 from smtp_proto.outcome import Outcome
 from smtp_proto.sasl_oauth import TokenSource
+from smtp_proto.writing import Progress
 
 from .async_driver import AsyncDriver, AsyncTransport, call
 from .client import Client, Options, steps_of
 from .conversations import Answer, Refused
+from .delivery import Content
 from .endpoints import may_be_overheard
 from .login import AuthObject
 from .timeouts import NOT_GIVEN
@@ -90,6 +92,7 @@ class AsyncSMTP(Client):
     connection is closed, and so it is after a cancellation, unless nothing had been begun.
     """
 
+    _asynchronous = True
     _driver: AsyncDriver
     _machinery = ("_driver", "_given")
     _address: tuple[str, int] = ("", 0)
@@ -422,15 +425,17 @@ class AsyncSMTP(Client):
         self,
         from_addr: str,
         to_addrs: str | Sequence[str],
-        msg: bytes | str,
+        msg: Content,
         mail_options: Sequence[str] = (),
         rcpt_options: Sequence[str] = (),
+        *,
+        progress: Progress | None = None,
     ) -> Refused:
         """Send one message to one or more recipients; returns and raises what `BlockingSMTP.sendmail` does.
 
         Cancelled in the middle, the connection is aborted, and the message may have been delivered.
         """
-        return await self._run(self._sendmail(from_addr, to_addrs, msg, mail_options, rcpt_options))
+        return await self._run(self._sendmail(from_addr, to_addrs, msg, mail_options, rcpt_options, progress))
 
     async def send_message(
         self,
@@ -439,20 +444,24 @@ class AsyncSMTP(Client):
         to_addrs: str | Sequence[str] | None = None,
         mail_options: Sequence[str] = (),
         rcpt_options: Sequence[str] = (),
+        *,
+        progress: Progress | None = None,
     ) -> Refused:
         """`sendmail` for an `email.message.Message`; addresses that are not given are taken from its headers."""
-        return await self._run(self._send_message(msg, from_addr, to_addrs, mail_options, rcpt_options))
+        return await self._run(self._send_message(msg, from_addr, to_addrs, mail_options, rcpt_options, progress))
 
     async def deliver(
         self,
-        msg: bytes | str | Message[Any, Any],
+        msg: Content | Message[Any, Any],
         from_addr: str | None = None,
         to_addrs: str | Sequence[str] | None = None,
         mail_options: Sequence[str] = (),
         rcpt_options: Sequence[str] = (),
+        *,
+        progress: Progress | None = None,
     ) -> Outcome:
         """Send one message and return all that the server said of it, refusals included; see `BlockingSMTP.deliver`."""
-        return await self._run(self._deliver(msg, from_addr, to_addrs, mail_options, rcpt_options))
+        return await self._run(self._deliver(msg, from_addr, to_addrs, mail_options, rcpt_options, progress))
 
     async def quit(self) -> Answer:
         """QUIT (RFC 5321 4.1.1.10), and close."""

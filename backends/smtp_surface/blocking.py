@@ -21,9 +21,11 @@ from typing import Any, Self, TypeVar
 from smtp_proto.effects import Flow
 from smtp_proto.outcome import Outcome
 from smtp_proto.sasl_oauth import TokenSource
+from smtp_proto.writing import Progress
 
 from .client import Client, steps_of
 from .conversations import Answer, Refused
+from .delivery import Content
 from .driver import BlockingDriver
 from .login import AuthObject
 
@@ -206,11 +208,17 @@ class BlockingSMTP(Client):
         self,
         from_addr: str,
         to_addrs: str | Sequence[str],
-        msg: bytes | str,
+        msg: Content,
         mail_options: Sequence[str] = (),
         rcpt_options: Sequence[str] = (),
+        *,
+        progress: Progress | None = None,
     ) -> Refused:
-        """Send one message (octets, or ASCII text) to one or more recipients, saying EHLO first if need be.
+        """Send one message to one or more recipients, saying EHLO first if need be.
+
+        The message: octets, ASCII text, an open binary file, or an iterable of octets, which is sent as it comes, in
+        constant memory.  What such a source raises goes on; the message is cut off then, and the connection closed.
+        `progress` is called with the octets that are out, and their number, or None where it is not known.
 
         With a server that offers PIPELINING the envelope goes in one flight.  Returns the recipients that were refused,
         with code and text for each, when one at least was accepted.  `SMTPSenderRefused`, `SMTPRecipientsRefused` (all
@@ -219,7 +227,7 @@ class BlockingSMTP(Client):
         ``error.outcome`` how far it came.  `ValueError` for an address or option that must not be sent and for a
         message with a NUL, `UnicodeEncodeError` for an address that needs SMTPUTF8: nothing was sent.
         """
-        return self._run(self._sendmail(from_addr, to_addrs, msg, mail_options, rcpt_options))
+        return self._run(self._sendmail(from_addr, to_addrs, msg, mail_options, rcpt_options, progress))
 
     def send_message(
         self,
@@ -228,13 +236,15 @@ class BlockingSMTP(Client):
         to_addrs: str | Sequence[str] | None = None,
         mail_options: Sequence[str] = (),
         rcpt_options: Sequence[str] = (),
+        *,
+        progress: Progress | None = None,
     ) -> Refused:
         """`sendmail` for an `email.message.Message`; addresses that are not given are taken from its headers.
 
         All To, Cc and Bcc headers count (those of the Resent- block if there is one; `ValueError` if there are
         several); Bcc is not sent.  `SMTPNotSupportedError` if an address needs SMTPUTF8 and the server lacks it.
         """
-        return self._run(self._send_message(msg, from_addr, to_addrs, mail_options, rcpt_options))
+        return self._run(self._send_message(msg, from_addr, to_addrs, mail_options, rcpt_options, progress))
 
     def quit(self) -> Answer:
         """QUIT (RFC 5321 4.1.1.10), and close."""
@@ -242,11 +252,13 @@ class BlockingSMTP(Client):
 
     def deliver(
         self,
-        msg: bytes | str | Message[Any, Any],
+        msg: Content | Message[Any, Any],
         from_addr: str | None = None,
         to_addrs: str | Sequence[str] | None = None,
         mail_options: Sequence[str] = (),
         rcpt_options: Sequence[str] = (),
+        *,
+        progress: Progress | None = None,
     ) -> Outcome:
         """Send one message like `sendmail` or `send_message`, and return all that the server said of it.
 
@@ -256,7 +268,7 @@ class BlockingSMTP(Client):
         `outcome` and `may_be_delivered` say what is known, `SMTPHeloError`, and, with nothing sent,
         `SMTPNotSupportedError`, `UnicodeEncodeError` and `ValueError`.
         """
-        return self._run(self._deliver(msg, from_addr, to_addrs, mail_options, rcpt_options))
+        return self._run(self._deliver(msg, from_addr, to_addrs, mail_options, rcpt_options, progress))
 
     def close(self) -> None:
         """Close the connection at once, saying nothing; never fails, and never waits for another call."""

@@ -7,14 +7,15 @@ All three that send whole messages run `_transaction`, which returns an `Outcome
 from __future__ import annotations
 
 import smtplib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from email.message import Message
+from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from smtp_proto.body import DataEncoder
 from smtp_proto.commands import Mail, Rcpt
-from smtp_proto.effects import Call, Flow
+from smtp_proto.effects import Call, Flow, Pull
 from smtp_proto.errors import ConnectionLost, InvalidArgument
 from smtp_proto.extensions import Extensions
 from smtp_proto.internationalization import Headers, Way
@@ -23,12 +24,13 @@ from smtp_proto.outcome import Outcome, Phase
 from smtp_proto.parameters import Size
 from smtp_proto.replies import Reply
 from smtp_proto.session import ClientSession
-from smtp_proto.sources import source_of
+from smtp_proto.sources import Source, octets_of, source_of
 from smtp_proto.states import State
-from smtp_proto.writing import MessageWriter
+from smtp_proto.transaction import Chunking
+from smtp_proto.writing import MessageWriter, Progress
 
 from .addresses import one_address, paths_of
-from .arguments import message_octets, options_for, size_on_the_wire, split_options
+from .arguments import message_octets, options_for, split_options
 from .conversations import Answer, Refused
 from .exceptions import SMTPDataError
 from .letters import Letter, addresses_way, letter
@@ -36,9 +38,26 @@ from .login import LoginConversations
 from .refusals import refusal_error, refusals
 from .replies import SMTPReply, typed_reply
 
+#: What a message may be, beside an `email.message.Message`: octets, ASCII text, an open binary file, an iterable of
+#: octets, and for asynchronous clients an asynchronous iterable of them.
+Content = Any
+
+
+class Ready(NamedTuple):
+    """A message that could be sent as it is: with the options and in the form that the server's offer asks for."""
+
+    outcome: Outcome
+    fit: Letter
+    parameters: Sequence[Sequence[str]]
+    source: Source
+    at_once: bool  # by the library's own methods
+    streamed: bool  # the octets are with the source, not with `fit`
+
 
 class MailConversations(LoginConversations):
     """`data`, `sendmail`, `send_message` and `deliver`."""
+
+    _asynchronous = False
 
     def _data(self, msg: bytes | str) -> Flow[Answer]:
         octets = message_octets(msg)
@@ -78,12 +97,13 @@ class MailConversations(LoginConversations):
         self,
         from_addr: str,
         to_addrs: str | Sequence[str],
-        msg: bytes | str,
+        msg: Content,
         mail_options: Sequence[str] = (),
         rcpt_options: Sequence[str] = (),
+        progress: Progress | None = None,
     ) -> Flow[Refused]:
-        octets = message_octets(msg)
-        outcome = yield from self._transaction(from_addr, to_addrs, octets, mail_options, rcpt_options)
+        content = self._content(msg)
+        outcome = yield from self._transaction(from_addr, to_addrs, content, mail_options, rcpt_options, progress)
         error = refusal_error(outcome)
         if error is not None:
             raise error
@@ -91,29 +111,83 @@ class MailConversations(LoginConversations):
 
     def _deliver(
         self,
-        msg: bytes | str | Message[Any, Any],
+        msg: Content | Message[Any, Any],
         from_addr: str | None = None,
         to_addrs: str | Sequence[str] | None = None,
         mail_options: Sequence[str] = (),
         rcpt_options: Sequence[str] = (),
+        progress: Progress | None = None,
+        last: bool = False,
     ) -> Flow[Outcome]:
+        arguments = yield from self._arguments(msg, from_addr, to_addrs, mail_options)
+        return (yield from self._transaction(*arguments, rcpt_options, progress, last))
+
+    def _arguments(
+        self,
+        msg: Content | Message[Any, Any],
+        from_addr: str | None,
+        to_addrs: str | Sequence[str] | None,
+        mail_options: Sequence[str],
+    ) -> Flow[tuple[str, str | Sequence[str], bytes | Source, Sequence[str]]]:
+        """Sender, recipients, content and options of a message of any kind."""
         if isinstance(msg, Message):
-            arguments = yield from self._prepared(msg, from_addr, to_addrs, mail_options)
-            return (yield from self._transaction(*arguments, rcpt_options))
-        octets = message_octets(msg)
+            return (yield from self._prepared(msg, from_addr, to_addrs, mail_options))
+        content = self._content(msg)
         if from_addr is None or to_addrs is None:
             raise TypeError("from_addr and to_addrs are needed where msg is no email.message.Message")
-        return (yield from self._transaction(from_addr, to_addrs, octets, mail_options, rcpt_options))
+        return from_addr, to_addrs, content, mail_options
+
+    def _content(self, msg: Content) -> bytes | Source:
+        """Octets, or where they come from; `TypeError` for what is neither."""
+        if isinstance(msg, (str, bytes, bytearray, memoryview, Message)):
+            return message_octets(msg)  # type: ignore[arg-type]  # an email message is refused there
+        try:
+            source = source_of(msg)
+        except TypeError:
+            message_octets(msg)
+            raise
+        if not self._asynchronous and not isinstance(source.chunks, Iterator):
+            raise TypeError("an asynchronous iterable needs an asynchronous client")
+        return source
 
     def _transaction(
         self,
         from_addr: str,
         to_addrs: str | Sequence[str],
-        octets: bytes,
+        content: bytes | Source,
         mail_options: Sequence[str],
         rcpt_options: Sequence[str],
+        progress: Progress | None = None,
+        last: bool = False,
     ) -> Flow[Outcome]:
         """One message to its recipients, in one go or step by step; what the server refuses is in the outcome."""
+        ready = yield from self._made_ready(from_addr, to_addrs, content, mail_options, rcpt_options)
+        outcome = ready.outcome
+        if outcome.mail is not None:
+            return outcome
+        if ready.at_once:
+            yield from self._in_one_go(ready, progress, last)
+        else:
+            try:
+                yield from self._in_steps(ready)
+            except smtplib.SMTPServerDisconnected as error:
+                lost = getattr(error, "outcome", None)  # of the one step that it came from
+                if lost is not None:
+                    outcome.phase = lost.phase
+                error.outcome = outcome  # type: ignore[attr-defined]  # ours have it, and an override's own may
+                raise
+        self._delivered = self._delivered or outcome.delivered
+        return outcome
+
+    def _made_ready(
+        self,
+        from_addr: str,
+        to_addrs: str | Sequence[str],
+        content: bytes | Source,
+        mail_options: Sequence[str],
+        rcpt_options: Sequence[str],
+    ) -> Flow[Ready]:
+        """A message fitted to what the server offers; where it cannot be, its outcome has a refusal of our own."""
         recipients = [to_addrs] if isinstance(to_addrs, str) else [one_address(address) for address in to_addrs]
         sender = one_address(from_addr)
         outcome = Outcome(recipients, sender)
@@ -126,6 +200,11 @@ class MailConversations(LoginConversations):
             for recipient in recipients
         ]
         at_once = self._own("mail", "rcpt", "data", "docmd", "putcmd", "getreply", "send", "rset", "_rset")
+        octets = content if isinstance(content, bytes) else b""
+        declared = any(option.upper().startswith("BODY=") for option in split_options(mail_options))
+        if isinstance(content, Source) and not declared and self.has_extn("8bitmime"):
+            # What will come is not known, and text of seven bits may be declared so, too (RFC 6152 3).
+            mail_options = (*mail_options, "BODY=8BITMIME")
         # Only the library's own way of sending a message knows BDAT.
         fit = letter(
             sender,
@@ -136,33 +215,44 @@ class MailConversations(LoginConversations):
             reencode=self.reencode,
             binary_possible=at_once,
         )
-        if self.does_esmtp and self.has_extn("size"):
-            size = len(fit.octets) if fit.binary else size_on_the_wire(fit.octets)
+        source = source_of(fit.octets, fit.binary) if isinstance(content, bytes) else content
+        if source.size is not None and self.does_esmtp and self.has_extn("size"):
             most = Extensions({"SIZE": self.esmtp_features["size"]}).size
-            if most is not None and size > most:
+            if most is not None and source.size > most:
                 self._live()  # what the server has said is remembered longer than there is a connection
                 # RFC 1870 4 (1): better not sent at all than refused at its end.
-                problem = f"5.3.4 The message has {size} octets, and the server takes {most} (RFC 1870)"
+                problem = f"5.3.4 The message has {source.size} octets, and the server takes {most} (RFC 1870)"
                 outcome.mail = Reply(552, problem)
-                return outcome
             if not any(isinstance(option, Size) for option in fit.options):
-                fit.options.insert(0, f"size={size}")
-        if at_once:
-            yield from self._in_one_go(outcome, fit, parameters)
-        else:
-            try:
-                yield from self._in_steps(outcome, fit, parameters)
-            except smtplib.SMTPServerDisconnected as error:
-                lost = getattr(error, "outcome", None)  # of the one step that it came from
-                if lost is not None:
-                    outcome.phase = lost.phase
-                error.outcome = outcome  # type: ignore[attr-defined]  # ours have it, and an override's own may
-                raise
-        self._delivered = self._delivered or outcome.delivered
-        return outcome
+                fit.options.insert(0, f"size={source.size}")
+        return Ready(outcome, fit, parameters, source, at_once, isinstance(content, Source))
 
-    def _in_one_go(self, outcome: Outcome, fit: Letter, parameters: Sequence[Sequence[str]]) -> Flow[None]:
+    def _in_one_go(self, ready: Ready, progress: Progress | None, last: bool) -> Flow[None]:
         """The short way: one transaction of the core."""
+        mail, recipients = self._commands(ready)
+        session = self._live()
+        with self._translated():
+            yield from deliver_within(
+                session,
+                mail,
+                recipients,
+                ready.source,
+                limits=self._limits,
+                pipelining=self._pipelines,
+                chunking=self._chunks(ready),
+                progress=self._guarded(progress),
+                last=last,
+                outcome=ready.outcome,
+                renew=self._renew if self.reconnect is not None else None,
+            )
+        if not ready.outcome.delivered:
+            self.command_encoding = "ascii"  # the transaction is over, by the RSET behind its refusal
+        if self._session is not None and self._session.connection.closed:
+            yield from Call(self.close)
+
+    def _commands(self, ready: Ready) -> tuple[Mail, list[Rcpt]]:
+        """MAIL and the RCPTs; what must not be sent is raised here, before anything is."""
+        fit, parameters = ready.fit, ready.parameters
         self.command_encoding = "ascii"
         if any(option.lower() == "smtputf8" for option in fit.options):
             if not self.has_extn("smtputf8"):
@@ -174,29 +264,33 @@ class MailConversations(LoginConversations):
         # UnicodeEncodeError before anything is sent.
         " ".join([sender, *paths, *fit.options, *chain.from_iterable(parameters)]).encode(self.command_encoding)
         self._nothing_due()
-        session = self._live()
-        mail = Mail(sender, split_options(fit.options))
+        self._live()
         recipients = [
             Rcpt(path, split_options(given) if given else ()) for path, given in zip(paths, parameters, strict=True)
         ]
-        pipelining = self.pipelining and self.has_extn("pipelining")
-        chunking = (self.chunking or fit.binary) if self.has_extn("chunking") else False
-        with self._translated():
-            yield from deliver_within(
-                session,
-                mail,
-                recipients,
-                fit.octets,
-                limits=self._offer.limits if self.has_extn("limits") else {},
-                pipelining=pipelining,
-                chunking=chunking,
-                outcome=outcome,
-                renew=self._renew if self.reconnect is not None else None,
-            )
-        if not outcome.delivered:
-            self.command_encoding = "ascii"  # the transaction is over, by the RSET behind its refusal
-        if self._session is not None and self._session.connection.closed:
-            yield from Call(self.close)
+        return Mail(sender, split_options(fit.options)), recipients
+
+    @property
+    def _limits(self) -> Mapping[str, int]:
+        return self._offer.limits if self.has_extn("limits") else {}
+
+    @property
+    def _pipelines(self) -> bool:
+        return self.pipelining and bool(self.has_extn("pipelining"))
+
+    def _chunks(self, ready: Ready) -> Chunking:
+        return (self.chunking or ready.fit.binary) if self.has_extn("chunking") else False
+
+    def _guarded(self, progress: Progress | None) -> Progress | None:
+        """`progress`, which must not call the client back."""
+        if progress is None:
+            return None
+
+        def guarded(done: int, total: int | None) -> object:
+            with self._callback():
+                return progress(done, total)
+
+        return guarded
 
     def _renew(self) -> Flow[ClientSession]:
         """Another connection, made by the application."""
@@ -206,9 +300,12 @@ class MailConversations(LoginConversations):
         yield from Call(self.ehlo_or_helo_if_needed)
         return self._live()
 
-    def _in_steps(self, outcome: Outcome, fit: Letter, parameters: Sequence[Sequence[str]]) -> Flow[None]:
+    def _in_steps(self, ready: Ready) -> Flow[None]:
         """The long way, in as many transactions as the server's limits ask for."""
-        limits = self._offer.limits
+        outcome, fit, parameters = ready.outcome, ready.fit, ready.parameters
+        if ready.streamed:  # `data` takes octets only
+            fit = fit._replace(octets=b"".join((yield from self._whole(ready.source))))
+        limits = self._limits
         if not limits:  # and there may be no connection, where every step is somebody's own
             yield from self._step_by_step(outcome, fit, parameters)
             return
@@ -261,6 +358,12 @@ class MailConversations(LoginConversations):
         if not outcome.delivered:
             yield from self._after_refusal(final)
 
+    def _whole(self, source: Source) -> Flow[list[bytes]]:
+        chunks: list[bytes] = []
+        while (chunk := (yield from Pull(source.chunks))) is not None:
+            chunks.append(octets_of(chunk))
+        return chunks
+
     def _after_refusal(self, reply: Reply) -> Flow[None]:
         yield from Call(self.close if reply.code == 421 else self._rset)
 
@@ -271,9 +374,11 @@ class MailConversations(LoginConversations):
         to_addrs: str | Sequence[str] | None = None,
         mail_options: Sequence[str] = (),
         rcpt_options: Sequence[str] = (),
+        progress: Progress | None = None,
     ) -> Flow[Refused]:
         arguments = yield from self._prepared(msg, from_addr, to_addrs, mail_options)
-        refused: Refused = yield from Call(self.sendmail, *arguments, rcpt_options)
+        sendmail = partial(self.sendmail, progress=progress) if progress is not None else self.sendmail
+        refused: Refused = yield from Call(sendmail, *arguments, rcpt_options)
         return refused
 
     def _prepared(

@@ -22,6 +22,7 @@ EXTRA_ARGUMENTS: Final = {
     "allow_cleartext_auth": "the way back to log-ins in the clear",
     "pipelining": "the way back to one command at a time",
     "chunking": "the way back to DATA alone, and on to one flight",
+    "progress": "is told how much of a message is out",
     "transcript": "is told all that is said",
     "stream": "a connection that is made already, and is no socket",
     "tls": "the policy: when to encrypt",
