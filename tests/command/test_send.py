@@ -14,6 +14,8 @@ from smtp_blocking.command.status import Status
 from smtp_blocking.command.terminal import Terminal
 from smtp_proto.handler import Handler, ReceivedMessage
 from smtp_proto.replies import Reply
+from smtp_proto.server_session import ServerSession
+from tests import certificates
 from tests.command.conftest import Run
 from tests.needs import needs_unix_sockets
 from tests.scripted import Expect, ExpectBody, ScriptedServer, Send, Step
@@ -223,6 +225,21 @@ def test_a_large_message_has_a_bar_on_a_terminal(run: Run, server: Server, monke
     seen.clear()
     assert run("send", *to(server), stdin=message[:100_000]).status == Status.DONE
     assert seen == []
+
+
+@pytest.mark.parametrize("lmtp", [False, True], ids=["smtp", "lmtp"])
+@pytest.mark.parametrize("tls", ["implicit", "required", "opportunistic"])
+def test_over_tls(tls: str, lmtp: bool, eml: Path, cafile: Path, run: Run) -> None:
+    """Each policy works for LMTP as for SMTP, and the message goes over TLS."""
+    sessions: list[ServerSession] = []
+    handler = Deciding(connect=sessions.append)
+    context = certificates.server_context()
+    with Server(handler, lmtp=lmtp, tls_context=context, implicit_tls=tls == "implicit") as server:
+        arguments = ("--host", "localhost", "--port", server.port, "--tls", tls, "--cafile", cafile)
+        status, _, err = run("send", *(["--lmtp"] if lmtp else []), *arguments, eml)
+    assert (status, err) == (Status.DONE, "")
+    assert [session.tls for session in sessions] == [True]
+    assert len(handler.messages) == 1
 
 
 def test_over_a_unix_socket(eml: Path, run: Run) -> None:

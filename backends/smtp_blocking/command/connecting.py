@@ -13,18 +13,20 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from smtp_blocking import LMTP, SMTP, SMTP_SSL
+from smtp_blocking import LMTP, SMTP
 from smtp_proto.transcript import Observer
 from smtp_surface.exceptions import (
     SMTPAuthenticationError,
+    SMTPConnectError,
     SMTPException,
+    SMTPHeloError,
     SMTPNotSupportedError,
     SMTPResponseException,
     SMTPServerDisconnected,
 )
 
 from .failures import failure
-from .server_options import Policy, Target
+from .server_options import Target
 from .status import Failure, Status
 
 
@@ -45,28 +47,15 @@ def connected(
     pipelining: bool = True,
     allow_cleartext_auth: bool = False,
 ) -> Iterator[SMTP]:
-    """A client that has been greeted; over TLS already where that is implicit, in the clear otherwise.
+    """A client that has been greeted, and is encrypted as the policy wants.
 
     What is raised inside becomes a `Failure`.  It says QUIT at the end, and whatever is answered to that is no failure:
     all that matters has been said.
     """
-    options: dict[str, Any] = {
-        "server_hostname": target.server_hostname,
-        "pipelining": pipelining,
-        "transcript": transcript,
-    }
-    if target.timeout is not None:
-        options["timeout"] = target.timeout
-    client: SMTP
     with _failing(target):
-        try:
-            if target.tls is Policy.IMPLICIT:
-                client = SMTP_SSL(target.host, target.port, context=target.context, **options)
-            else:
-                kind = LMTP if target.lmtp else SMTP
-                client = kind(target.host, target.port, allow_cleartext_auth=allow_cleartext_auth, **options)
-        except UnicodeError as error:
-            raise Failure(Status.NO_HOST, f"{target}: this can be no host's name: {error}") from error
+        client = _greeted(
+            target, transcript=transcript, pipelining=pipelining, allow_cleartext_auth=allow_cleartext_auth
+        )
     try:
         with _failing(target):
             yield client
@@ -75,24 +64,32 @@ def connected(
             pass
 
 
-def secure(client: SMTP, target: Target) -> None:
-    """STARTTLS as the policy wants it.  Once begun it succeeds or fails; there is no way back into the clear."""
-    if target.tls in (Policy.NONE, Policy.IMPLICIT):
-        return
-    required = target.tls is Policy.REQUIRED
-    client.ehlo_or_helo_if_needed()
-    if not client.has_extn("starttls"):
-        if required:
-            raise Failure(Status.TLS, f"{target}: TLS is required and not offered (STARTTLS)")
-        return
+def _greeted(target: Target, **options: Any) -> SMTP:
+    if target.timeout is not None:
+        options["timeout"] = target.timeout
+    kind = LMTP if target.lmtp else SMTP
     try:
-        client.starttls(context=target.context)
+        return kind(
+            target.host,
+            target.port,
+            server_hostname=target.server_hostname,
+            tls=target.tls,
+            context=target.context,
+            **options,
+        )
+    except UnicodeError as error:
+        raise Failure(Status.NO_HOST, f"{target}: this can be no host's name: {error}") from error
+    except (SMTPConnectError, SMTPHeloError):
+        raise
+    except SMTPNotSupportedError as error:
+        raise Failure(Status.TLS, f"{target}: TLS is required and not offered (STARTTLS)") from error
     except SMTPResponseException as error:
-        # Refused before it began.  A 421, which closes, is the end of any policy.
-        if required or client.sock is None:
-            refused = failure(error, target)
-            status = Status.TEMPORARY if refused.status is Status.TEMPORARY else Status.TLS
-            raise Failure(status, f"{refused} (to STARTTLS)") from error
+        if error.reply is None:
+            raise
+        # STARTTLS is all that is left to be refused.
+        refused = failure(error, target)
+        status = Status.TEMPORARY if refused.status is Status.TEMPORARY else Status.TLS
+        raise Failure(status, f"{refused} (to STARTTLS)") from error
 
 
 def log_in(client: SMTP, target: Target, user: str, password: str) -> None:

@@ -18,7 +18,7 @@ from smtp_proto.transcript import Observer, Said
 from .certificate import Certificate, read_certificate
 from .connecting import connected
 from .failures import failure
-from .server_options import Policy, Target
+from .server_options import Target
 from .status import Failure, Status
 
 
@@ -61,11 +61,13 @@ def _ask(target: Target, observe: Observer, unverified: str | None) -> Findings:
             greeting.append(said.reply)
         observe(said)
 
-    with connected(target, hear) as client:
+    implicit = target.tls == "implicit"
+    # STARTTLS is said here and not by the client's own policy: what is offered before it is to be seen.
+    with connected(target if implicit else target._replace(tls="none"), hear) as client:
         first = _introduce(client)
-        if target.tls is Policy.IMPLICIT:
+        if implicit:
             return Findings(greeting[0], None, _tls(client, unverified), first, None)
-        if target.tls is Policy.NONE:
+        if target.tls == "none":
             return Findings(greeting[0], first, None, None, None)
         problem = _start_tls(client, target)
         if problem is not None:
@@ -83,7 +85,7 @@ def _introduce(client: SMTP) -> Reply | None:
 def _start_tls(client: SMTP, target: Target) -> Failure | None:
     """STARTTLS where it is offered; why it is not to be had, where it should be."""
     if not client.has_extn("starttls"):
-        required = target.tls is Policy.REQUIRED
+        required = target.tls == "required"
         return Failure(Status.TLS, f"{target}: TLS is required and not offered (STARTTLS)") if required else None
     try:
         client.starttls(context=target.context)

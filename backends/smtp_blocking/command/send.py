@@ -12,7 +12,7 @@ from smtp_surface.refusals import refusal_error, refusals
 
 from . import arguments, composing, server_options
 from .composing import Submission
-from .connecting import connected, log_in, password_for, secure
+from .connecting import connected, log_in, password_for
 from .failures import MAY_BE_DELIVERED, failure
 from .server_options import Target
 from .status import Status
@@ -61,7 +61,6 @@ def run(options: argparse.Namespace, terminal: Terminal) -> Status:
             allow_cleartext_auth=options.allow_cleartext_auth,
         ) as client:
             watch.follow(client)
-            secure(client, target)
             if password is not None:
                 log_in(client, target, options.user, password)
             outcome = _deliver(client, target, submission, terminal)

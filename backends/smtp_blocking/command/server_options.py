@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import argparse
 import ssl
-from enum import Enum
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import smtp_blocking
+from smtp_surface.tls_policy import TLSPolicy, checked
 
 from . import arguments
 from .status import Failure, Status
-
-
-class Policy(Enum):
-    """What is wanted of TLS."""
-
-    NONE = "none"
-    OPPORTUNISTIC = "opportunistic"
-    REQUIRED = "required"
-    IMPLICIT = "implicit"
 
 
 class Target(NamedTuple):
@@ -28,7 +19,7 @@ class Target(NamedTuple):
     host: str
     port: int
     lmtp: bool
-    tls: Policy
+    tls: TLSPolicy
     context: ssl.SSLContext
     server_hostname: str | None
     timeout: float | None
@@ -44,7 +35,7 @@ class Target(NamedTuple):
         return self._replace(context=context)
 
 
-_policy = arguments.reading(Policy, ", ".join(policy.value for policy in Policy))
+_policy = arguments.reading(checked, ", ".join(get_args(TLSPolicy)))
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -102,16 +93,14 @@ def target(options: argparse.Namespace) -> Target:
             raise Failure(Status.USAGE, f"--host {options.host}: {error}") from error
     unix = host.startswith("/")
     if tls is None and unix:
-        tls = Policy.NONE
+        tls = "none"
     elif tls is None:
-        tls = Policy.IMPLICIT if port == smtp_blocking.SMTP_SSL_PORT else Policy.OPPORTUNISTIC
-    if options.lmtp and tls is Policy.IMPLICIT:
-        raise Failure(Status.USAGE, "--lmtp goes with STARTTLS only: there is no LMTP with implicit TLS")
+        tls = "implicit" if port == smtp_blocking.SMTP_SSL_PORT else "opportunistic"
     if unix and not options.lmtp:
         raise Failure(Status.USAGE, f"--host {host}: Unix sockets are for --lmtp")
-    if unix and tls is not Policy.NONE and not options.server_hostname:
+    if unix and tls != "none" and not options.server_hostname:
         raise Failure(Status.USAGE, "--server-hostname is missing: a path is no name that a certificate could have")
-    client = smtp_blocking.SMTP_SSL if tls is Policy.IMPLICIT else smtp_blocking.SMTP
+    client = smtp_blocking.SMTP_SSL if tls == "implicit" else smtp_blocking.SMTP
     default = smtp_blocking.LMTP_PORT if options.lmtp else client.default_port
     try:
         context = ssl.create_default_context(cafile=options.cafile)
