@@ -93,6 +93,9 @@ class Settings(NamedTuple):
 # Replies held back so that a pipelined group is answered in one segment: more than any honest group has.  A client that
 # sends commands without end, and reads nothing, would fill the memory with them.
 MAX_REPLIES = 256
+# Octets of a recipient's line, on the average of a transaction with as many as are taken.  RFC 5321 4.5.3.1.3 gives a
+# path 256; a few may be longer, but a thousand lines of twelve kilobytes would fill the memory.
+RECIPIENT_LENGTH = 256
 # No limit: more than any session holds.
 MANY = 1 << 62
 # Verbs that are for those only whom they were offered to.
@@ -137,6 +140,7 @@ class ServerSession:
         self._mail: Mail | None = None
         self._recipients: list[Rcpt] = []
         self._domains: set[str] = set()  # of the recipients
+        self._recipients_octets = 0
         self._transactions = 0
         self._content = bytearray()
         self._oversize = False
@@ -313,6 +317,7 @@ class ServerSession:
         elif isinstance(command, Rcpt):
             self._recipients.append(command)
             self._domains.add(domain_of(command.path))
+            self._recipients_octets += len(command.line)
         elif isinstance(command, (Auth, AuthResponse)):
             self.credentials = self._verified
         elif isinstance(command, XClient):
@@ -412,7 +417,8 @@ class ServerSession:
         if not command.path.isascii() and self._mail.parameter("SMTPUTF8") is None:
             return Reply(553, "5.6.7 An address that is not ASCII needs SMTPUTF8")
         limits = self.extensions.limits
-        if len(self._recipients) >= min(self.settings.max_recipients, limits.get("RCPTMAX", MANY)):
+        most = min(self.settings.max_recipients, limits.get("RCPTMAX", MANY))
+        if len(self._recipients) >= most or self._recipients_octets >= most * RECIPIENT_LENGTH:
             # RFC 5321 4.5.3.1.10: 452, and the client sends the rest in another transaction.
             return Reply(452, "4.5.3 Too many recipients")
         new = domain_of(command.path) not in self._domains
@@ -515,6 +521,7 @@ class ServerSession:
         self._mail = None
         self._recipients = []
         self._domains = set()
+        self._recipients_octets = 0
         self._content = bytearray()
         self._oversize = False
 

@@ -141,7 +141,7 @@ def test_abort(state: State) -> None:
     client = pair.client
     if client.can_send(Rset()):
         client.send(Rset())
-    client.receive_data(b"25")
+    client.receive_data(b"250 not read yet\r\n25")
     client.abort()
     client.abort()
     assert client.closed

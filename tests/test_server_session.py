@@ -220,6 +220,15 @@ def test_too_many_recipients() -> None:
     assert handler.messages[0].to == ("b@mx.test", "b@mx.test")
 
 
+def test_recipients_that_are_too_long() -> None:
+    """A recipient may be as long as a line; all together have RFC 5321's 256 octets each, so that memory is bounded."""
+    long = b"RCPT TO:<%b@mx.test>\r\n" % (b"x" * 700)
+    served = Served(
+        EHLO + MAIL + long * 2 + RCPT + long + b"RSET\r\n" + MAIL + long, settings=Settings(max_recipients=5)
+    )
+    assert served.codes == [250, 250, 250, 250, 452, 452, 250, 250, 250]
+
+
 # -- the end ----------------------------------------------------------------------------------------------------------
 
 
