@@ -54,10 +54,15 @@ class ClientConnection:
         self.lmtp = lmtp
         self.strict = strict
         self.require_tls = require_tls
-        self._state = State.CONNECTED if greeted else State.GREETING
+        #: The confirmed state: what the server has answered to.
+        self.state = State.CONNECTED if greeted else State.GREETING
+        #: True once the connection can serve for nothing more: said goodbye, poisoned, aborted, or at its end.  After
+        #: `receive_eof` that is when `next_event` has given out all that came before it.
+        self.closed = False
         self._sent: State | None = None  # the sent state, as long as nothing has changed; derived, see sent_state
         self._queue: deque[Command] = deque() if greeted else deque([Greeting()])
-        self._tickets = len(self._queue)  # given out so far; the head's is this less the queue's length
+        #: Every command with a ticket below this one has had all of its replies: it is the ticket of the queue's head.
+        self.answered = 0
         self._out: list[bytes] = []
         self._reader = ReplyReader()
         self._extensions: Extensions | None = None
@@ -74,15 +79,10 @@ class ClientConnection:
     # -- what is known ------------------------------------------------------------------------------------------------
 
     @property
-    def state(self) -> State:
-        """The confirmed state: what the server has answered to."""
-        return self._state
-
-    @property
     def sent_state(self) -> State:
         """The state if all that is outstanding succeeds: the confirmed state folded over the queue."""
         if self._sent is None:
-            state = self._state
+            state = self.state
             for command in self._queue:
                 if state is State.CLOSED:
                     break  # answers may still come, but nothing opens it again
@@ -116,11 +116,6 @@ class ClientConnection:
         return len(self._queue)
 
     @property
-    def answered(self) -> int:
-        """Every command with a ticket below this one has had all of its replies."""
-        return self._tickets - len(self._queue)
-
-    @property
     def unread(self) -> int:
         """Octets received that have not become an event yet."""
         return self._reader.unread
@@ -136,16 +131,8 @@ class ClientConnection:
 
         False in the middle of a message, of a log-in and before a TLS handshake: what is sent next is no command there.
         """
-        busy = self._queue or self._out or self._chunk_left or self._state in MODES or self._eof or self._error
+        busy = self._queue or self._out or self._chunk_left or self.state in MODES or self._eof or self._error
         return not busy and self._reader.quiet
-
-    @property
-    def closed(self) -> bool:
-        """True once the connection can serve for nothing more: said goodbye, poisoned, aborted, or at its end.
-
-        After `receive_eof` that is when `next_event` has given out all that came before it.
-        """
-        return self._state is State.CLOSED or self._error is not None
 
     @property
     def stage(self) -> Stage:
@@ -184,9 +171,7 @@ class ClientConnection:
                 self._chunk_left = command.size
         self._queue.append(command)
         self._sent = sent
-        ticket = self._tickets
-        self._tickets += 1
-        return ticket
+        return self.answered + len(self._queue) - 1
 
     def can_send(self, command: Command) -> bool:
         """True if `send(command)` would go through now."""
@@ -194,7 +179,7 @@ class ClientConnection:
 
     def _refuse(self, command: Command, row: Row, sent: State) -> str | None:
         """Why this command may not be sent now, in the sent state `sent`, or None."""
-        if self._state is State.CLOSED or self._eof or self._error is not None:
+        if self.closed or self._eof:
             return "the connection is closed"
         if self.require_tls and command.row not in _BEFORE_TLS:
             return "TLS is required, and not established"
@@ -242,7 +227,7 @@ class ClientConnection:
         elif self._chunk_left:
             raise LocalProtocolError(f"{len(chunk)} octets of body where the BDAT has {self._chunk_left} left")
         else:
-            raise LocalProtocolError(f"no body may be sent in state {self._state}")
+            raise LocalProtocolError(f"no body may be sent in state {self.state}")
 
     def send_raw(self, octets: bytes) -> None:
         """Send octets that the machine does not look at, for callers that write by hand; `expect` their reply.
@@ -262,17 +247,16 @@ class ClientConnection:
         self._check()
         if self.strict or self.closed:
             raise LocalProtocolError("a reply out of order is for an open connection with strict=False")
-        if self._state is State.DATA:
+        if self.state is State.DATA:
             self._encoder = None  # the caller wrote the message and its end
             command: Command = EndOfData()
-        elif self._state is State.AUTH:
+        elif self.state is State.AUTH:
             command = AuthResponse(b"")
         else:
             command = Raw(b"")
         self._queue.append(command)
         self._sent = None
-        self._tickets += 1
-        return self._tickets - 1
+        return self.answered + len(self._queue) - 1
 
     def data_to_send(self) -> list[bytes]:
         """All that is to be written, as chunks in order; each is given out once."""
@@ -299,7 +283,7 @@ class ClientConnection:
         """
         if self._error is not None:
             raise self._error
-        if self._state is State.TLS:
+        if self.state is State.TLS:
             if not self._reader.quiet:
                 # RFC 3207 6 and CVE-2011-0411: octets sent in the clear that would be taken for the secured server's.
                 self._poison("octets after the reply to STARTTLS, before the TLS handshake: an injection")
@@ -322,8 +306,8 @@ class ClientConnection:
         """The reply to the head of the queue: move the state, and the head away if that was its last reply."""
         name = command.row
         row = TABLE[name]
-        ticket = self._tickets - len(self._queue)
-        before = self._state
+        ticket = self.answered
+        before = self.state
         code = reply.code
         state = row.answers[code // 100] if code != 421 else State.CLOSED
         if state.__class__ is not State:
@@ -336,6 +320,7 @@ class ClientConnection:
             # The chunk that is answered is not out yet.
             self._early(reply)
             self._queue.popleft()
+            self.answered += 1
             return ReplyReceived(reply, command, ticket, None, True)
         recipient = None
         if self.lmtp and self._accepted and state is not State.CLOSED and answered_by_recipient(name, before):
@@ -347,7 +332,8 @@ class ClientConnection:
                 return ReplyReceived(reply, command, ticket, recipient)
             self._final = None
         self._queue.popleft()
-        self._state = state
+        self.answered += 1
+        self.state = state
         if state is not row.success:
             self._sent = None  # not what the fold assumed, or not plainly so
         if name == "RCPT":
@@ -367,13 +353,14 @@ class ClientConnection:
             self._encoder = DataEncoder()
         if state not in _WITH_RECIPIENTS:
             self._accepted = []
+            self.closed = state is State.CLOSED
         return ReplyReceived(reply, command, ticket, recipient)
 
     def _unasked(self, reply: Reply) -> ReplyReceived | ServiceClosing:
         """A reply that no command in the queue is there for."""
         if self._encoder is not None:
             self._early(reply)
-            return ReplyReceived(reply, EndOfData(), self._tickets, None, True)
+            return ReplyReceived(reply, EndOfData(), self.answered, None, True)
         if reply.code == 421:
             self._close()
             return ServiceClosing(reply)
@@ -392,7 +379,8 @@ class ClientConnection:
         self._chunk_left = 0
 
     def _close(self) -> None:
-        self._state = State.CLOSED
+        self.state = State.CLOSED
+        self.closed = True
         self._sent = None
 
     def _poison(self, message: str, reply: Reply | None = None) -> NoReturn:
@@ -400,6 +388,7 @@ class ClientConnection:
 
     def _fail(self, error: RemoteProtocolError) -> NoReturn:
         self._error = error
+        self.closed = True
         self._out = []
         raise error
 
@@ -415,11 +404,11 @@ class ClientConnection:
         `LocalProtocolError` where none was due; `RemoteProtocolError` if octets had been injected before it.
         """
         self._check()
-        if self._state is not State.TLS:
-            raise LocalProtocolError(f"no TLS handshake is due in state {self._state}")
+        if self.state is not State.TLS:
+            raise LocalProtocolError(f"no TLS handshake is due in state {self.state}")
         self.next_event()  # raises if anything is in the buffer
         self.require_tls = False
-        self._state = State.CONNECTED
+        self.state = State.CONNECTED
         self._sent = None
         self._extensions = None
 

@@ -9,6 +9,7 @@ every failure, a lost connection included, stands with the recipients that it co
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from .commands import Mail, Rcpt
 from .effects import Flow
@@ -84,6 +85,9 @@ def deliver_within(
     `LocalProtocolError`, with nothing sent, where that is needed and there is no `renew`, and for a stream that would
     have to be sent more than once.  For the rest see `deliver`.
     """
+    once = partial(deliver, mail=mail, pipelining=pipelining, chunking=chunking, progress=progress)
+    if not limits:
+        return (yield from once(session, recipients=recipients, message=message, last=last, outcome=outcome))
     check_addresses(mail, recipients)
     parts = plan(session, [command.path for command in recipients], limits, renewable=renew is not None)
     source = source_of(message, (mail.parameter("BODY") or "").upper() == "BINARYMIME")
@@ -98,14 +102,10 @@ def deliver_within(
         if used_up(session, limits):
             assert renew is not None
             session = yield from renew()
-        yield from deliver(
+        yield from once(
             session,
-            mail,
-            [recipients[number] for number in part],
-            source if part is parts[0] else source.again(),
-            pipelining=pipelining,
-            chunking=chunking,
-            progress=progress,
+            recipients=[recipients[number] for number in part],
+            message=source if part is parts[0] else source.again(),
             last=last and part is parts[-1],
             outcome=done,
         )

@@ -134,10 +134,9 @@ class Outcome:
     @property
     def delivered(self) -> bool:
         """True if the server took the message, for one recipient at least."""
-        finals = [recipient.final for recipient in self.recipients if recipient.final is not None]
-        if finals:
-            return any(final.accepted for final in finals)
-        return self.final is not None and self.final.accepted
+        if self.final is not None and self.final.accepted:
+            return True
+        return any(recipient.final is not None and recipient.final.accepted for recipient in self.recipients)
 
     @property
     def may_be_delivered(self) -> bool:

@@ -45,6 +45,8 @@ MAX_AUTH_LINE = 12288
 
 # Yielded as it is, and so are the two that go with it: `yield from`, for the sake of types, takes a generator for each.
 _POLL = Poll()
+# There is one for each reply, and they differ by nothing else.
+_RECEIVE = {stage: Receive(stage) for stage in Stage}
 
 #: How one command is sent and answered, where a caller wants its own way (see `ClientSession.authenticate`).
 Exchange = Callable[[Command], Flow[Reply]]
@@ -70,6 +72,8 @@ class ClientSession:
         if connection.waiting:
             return
         yield from self.poll()
+        if connection.at_boundary:
+            return  # nothing has
         event = connection.next_event()  # a reply that nobody asked for raises here
         if isinstance(event, ServiceClosing):
             if self.observe is not None:
@@ -106,11 +110,11 @@ class ClientSession:
         connection = self.connection
         unsent = connection.data_to_send()
         received: bytes | None
-        left = 0
+        again = False
         while unsent:
+            chunks = unsent
             try:
-                again, left = left, sum(map(len, unsent))
-                received, unsent = yield Send(unsent, stage, again=again == left)
+                received, unsent = yield Send(chunks, stage, again=again)
             except OSError as error:
                 # The peer may have said why before it hung up: what has arrived is still to be read.
                 self._write_failed = error
@@ -122,9 +126,13 @@ class ClientSession:
                     connection.receive_data(received)
                 connection.receive_eof()
                 return False
+            if received is None and not unsent:
+                return True
+            left = sum(map(len, unsent))
+            again = left == sum(map(len, chunks))
             if received:
                 connection.receive_data(received)
-                if unsent and hear is not None and hear(sum(map(len, unsent))):
+                if unsent and hear is not None and hear(left):
                     return False
                 if connection.unread > MAX_UNREAD + REPLY_LENGTH * connection.due:
                     connection.abort()
@@ -140,7 +148,7 @@ class ClientSession:
         again = False
         try:
             while (event := self.heard()) is None:
-                octets: bytes = yield Receive(connection.stage, again)
+                octets: bytes = yield Receive(connection.stage, again=True) if again else _RECEIVE[connection.stage]
                 again = True
                 if octets:
                     connection.receive_data(octets)

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from copy import copy
 from typing import Any
 
-from .body import refuse_nul
+from .body import normalise_line_ends, refuse_nul
 
 # Octets given to the encoder and the transport at a time: below 128 KiB, above which copies fall out of the caches.
 PIECE = 65536
@@ -80,11 +80,9 @@ class Measure:
     def add(self, chunk: bytes) -> None:
         if not self._binary:
             refuse_nul(chunk)
-        returns = chunk.count(b"\r")
-        # Each line end counts two; CRLF, counted once for its CR and once for its LF, has them already.
-        pairs = chunk.count(b"\r\n") if returns else 0
         self.length += len(chunk)
-        self.size += len(chunk) + chunk.count(b"\n") + returns - 2 * pairs
+        # Made, and thrown away: for a piece that takes a third of the time of counting all kinds of line ends.
+        self.size += len(normalise_line_ends(chunk))
         if self.last == b"\r" and chunk.startswith(b"\n"):
             self.size -= 2
         self.last = chunk[-1:] or self.last
@@ -116,7 +114,8 @@ def source_of(message: Message, binary: bool = False) -> Source:
 def _at_hand(chunks: list[bytes], restart: Callable[[], Iterator[bytes]], binary: bool) -> Source:
     measure = Measure(binary)
     for chunk in chunks:
-        measure.add(chunk)
+        for piece in pieces(chunk):
+            measure.add(piece)
     at_hand = restart()
     return Source(at_hand, measure, at_hand, binary, restart)
 

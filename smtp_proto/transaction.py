@@ -39,6 +39,8 @@ Chunking = bool | Literal["eager"]
 EAGER_SIZE = 1 << 20
 
 
+_DATA = Data()
+_END = EndOfData()
 _QUIT = Quit()
 
 
@@ -135,8 +137,9 @@ class Transaction:
         self._source = source
         self._envelope: list[Command] = [mail, *recipients]
         if recipients and not self.chunked:
-            self._envelope.append(Data())
+            self._envelope.append(_DATA)
         self._unanswered = iter(outcome.recipients)  # answers come in the order of the commands
+        self._sender_accepted = False
         self._accepted = self._refused = 0  # recipients so far
         self._finals: list[RecipientOutcome] | None = None  # LMTP: those whose answer to the message is due
         self._hung_up = False  # a 421 came before any answer to the message
@@ -241,13 +244,13 @@ class Transaction:
         """End a message that was asked for although there is nobody to send it to."""
         connection = self.connection
         yield from self.session.poll()
-        if connection.accepted or connection.unread or not connection.can_send(EndOfData()):
+        if connection.accepted or connection.unread or not connection.can_send(_END):
             # MAIL was refused and all the rest accepted: what such a server would make of a message, even of an empty
             # one, nobody knows.  And an answer that is there already is none to the dot.
             connection.abort()
             return False
         # RFC 2920 3.1: the client "MUST send a single dot"; its answer says nothing about any message.
-        connection.send(EndOfData())
+        connection.send(_END)
         return True
 
     # -- answers ------------------------------------------------------------------------------------------------------
@@ -257,7 +260,7 @@ class Transaction:
         outcome, reply, name = self.outcome, event.reply, event.command.row
         if name == "RCPT":
             # Behind a refused MAIL every RCPT is refused too, with a 503 that says nothing about the recipient.
-            if outcome.mail is not None and outcome.mail.accepted:
+            if self._sender_accepted:
                 next(self._unanswered).reply = reply
                 if reply.code // 100 == 2:
                     self._accepted += 1
@@ -267,6 +270,7 @@ class Transaction:
                     outcome.phase = Phase.RCPT
         elif name == "MAIL":
             outcome.mail = reply
+            self._sender_accepted = reply.accepted
         elif name == "DATA":
             # Without a recipient it is refused for that, which is no answer to any message.
             if self._accepted:
@@ -292,8 +296,9 @@ class Transaction:
     @property
     def refused(self) -> bool:
         """True if the sender was refused, or every recipient."""
-        mail = self.outcome.mail
-        return mail is not None and (not mail.accepted or self._refused == len(self.outcome.recipients))
+        if not self._sender_accepted:
+            return self.outcome.mail is not None
+        return self._refused == len(self.outcome.recipients)
 
     @property
     def delivered(self) -> bool:

@@ -25,6 +25,8 @@ from .transcript import body_said
 Progress = Callable[[int, int | None], object]
 Take = Callable[[ReplyReceived], None]
 
+_END = EndOfData()
+
 
 class MessageWriter:
     """Writes one message; `outcome` says how far it came.
@@ -58,14 +60,14 @@ class MessageWriter:
         self.outcome.phase = Phase.BODY
         if not (yield from self._pieces(source, None)):
             return False
-        self.connection.send(EndOfData())
+        self.connection.send(_END)
         self._say(self._put)
         return True
 
     def refused(self) -> Flow[bool]:
         """True, and all as with a False of `lines`, if the server has said more than its 354 by now, or hung up."""
         yield from self.session.poll()
-        if self.connection.unread or not self.connection.can_send(EndOfData()):
+        if self.connection.unread or not self.connection.can_send(_END):
             yield from self._heard()
             return True
         return False

@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from email.message import Message
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -47,7 +48,7 @@ class BlockingSMTP(Client):
 
     def _prepare(self) -> None:
         self._driver = BlockingDriver()
-        self._driver.on_send = lambda octets: sys.audit("smtplib.send", self, octets)
+        self._driver.on_send = partial(sys.audit, "smtplib.send", self)
         self._lock = threading.RLock()
 
     def _run(self, flow: Flow[T]) -> T:

@@ -54,6 +54,22 @@ Answer = tuple[int, bytes]
 Refused = dict[str, Answer]
 
 
+class Translated:
+    """A context in which what the core raises becomes what `smtplib` raises."""
+
+    __slots__ = ("_client",)
+
+    def __init__(self, client: Conversations) -> None:
+        self._client = client
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is not None:
+            self._client._translate(error)
+
+
 class Conversations:
     """State and flows of one client; see the module's header.  Surfaces add I/O and the public methods."""
 
@@ -137,23 +153,18 @@ class Conversations:
 
     # -- errors and debug output --------------------------------------------------------------------------------------
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        """What the core raises, as what `smtplib` raises."""
-        try:
-            yield
-        except LimitExceeded as error:
+    def _translate(self, error: BaseException) -> None:
+        """Raise what `smtplib` raises for what the core has raised, where that is something else."""
+        if isinstance(error, LimitExceeded):
             self._discard()
             raise SMTPResponseException(500, "Line too long.") from error
-        except (ConnectionLost, RemoteProtocolError) as error:
+        if isinstance(error, (ConnectionLost, RemoteProtocolError)):
             self._discard()
             if isinstance(error.__cause__, LimitExceeded):
                 outcome = error.outcome if isinstance(error, ConnectionLost) else None
                 raise self._refusal(SMTPResponseException(500, "Line too long."), None, outcome) from error
             raise self._lost(error) from error
-        except InvalidArgument:
-            raise
-        except LocalProtocolError as error:
+        if isinstance(error, LocalProtocolError) and not isinstance(error, InvalidArgument):
             connection = self._session.connection if self._session is not None else None
             if connection is not None and (connection.closed or connection.state is State.TLS):
                 # The latter: after STARTTLS's 220 the server waits for a handshake, and understands nothing else.
@@ -235,7 +246,7 @@ class Conversations:
                 session.observe(command_said(Raw(octets[:-2], row)) if by_hand else body_said(len(octets)))
             except InvalidArgument:
                 session.observe(body_said(len(octets)))
-        with self._translated():
+        with Translated(self):
             session.connection.send_raw(octets)
             if not (yield from session.flush(Stage.BODY)) and not session.connection.unread:
                 raise ConnectionLost("the server hung up")
@@ -250,7 +261,7 @@ class Conversations:
         session = self._live()
         connection = session.connection
         octets = line.encode(self.command_encoding)
-        with self._translated():
+        with Translated(self):
             if connection.state is State.DATA:
                 # A line of the message, written by hand; its end, ".", is answered.
                 connection.send_raw(octets + bCRLF)
@@ -272,7 +283,7 @@ class Conversations:
     def _getreply(self) -> Flow[SMTPReply]:
         session = self._live()
         connection = session.connection
-        with self._translated():
+        with Translated(self):
             if not connection.waiting:
                 connection.expect()
             due = connection.outstanding[0].row
@@ -368,6 +379,8 @@ class Conversations:
 
     def _usable(self, options: Sequence[str]) -> tuple[str, ...]:
         """The options to send: without ESMTP none, as in `smtplib`; typed ones must have been offered."""
+        if not options:
+            return ()
         if any(isinstance(option, Parameter) for option in options):
             problem = lacking(options, self._offer, encrypted=self._tls_facts() is not None)
             if problem is not None:
@@ -495,7 +508,7 @@ class Conversations:
         session = self._session
         if session is None or session.connection.state is not State.TLS:
             raise self._refusal(SMTPResponseException(*answer), typed_reply(answer))
-        with self._translated():
+        with Translated(self):
             yield from session.secure(context, server_hostname, then=self._secured)
         self._forget()
         return answer

@@ -31,7 +31,7 @@ from smtp_proto.writing import MessageWriter, Progress
 
 from .addresses import one_address, paths_of
 from .arguments import message_octets, options_for, split_options
-from .conversations import Answer, Refused
+from .conversations import Answer, Refused, Translated
 from .exceptions import SMTPDataError
 from .letters import Letter, addresses_way, letter
 from .login import LoginConversations
@@ -71,7 +71,7 @@ class MailConversations(LoginConversations):
         session, outcome = self._session, Outcome(())
         # Where `putcmd` is somebody's own, the connection may know nothing of a message.
         writer = MessageWriter(session, outcome) if session and session.connection.state is State.DATA else None
-        with self._translated():
+        with Translated(self):
             try:
                 if writer is not None and self._own("send"):
                     written = (yield from writer.lines(source_of(octets))) and (yield from writer.finish())
@@ -201,8 +201,11 @@ class MailConversations(LoginConversations):
         ]
         at_once = self._own("mail", "rcpt", "data", "docmd", "putcmd", "getreply", "send", "rset", "_rset")
         octets = content if isinstance(content, bytes) else b""
-        declared = any(option.upper().startswith("BODY=") for option in split_options(mail_options))
-        if isinstance(content, Source) and not declared and self.has_extn("8bitmime"):
+        if (
+            isinstance(content, Source)
+            and self.has_extn("8bitmime")
+            and not any(option.upper().startswith("BODY=") for option in split_options(mail_options))
+        ):
             # What will come is not known, and text of seven bits may be declared so, too (RFC 6152 3).
             mail_options = (*mail_options, "BODY=8BITMIME")
         # Only the library's own way of sending a message knows BDAT.
@@ -231,7 +234,7 @@ class MailConversations(LoginConversations):
         """The short way: one transaction of the core."""
         mail, recipients = self._commands(ready)
         session = self._live()
-        with self._translated():
+        with Translated(self):
             yield from deliver_within(
                 session,
                 mail,
@@ -260,7 +263,8 @@ class MailConversations(LoginConversations):
             self.command_encoding = "utf-8"
         if fit.binary and not (self.has_extn("binarymime") and self.has_extn("chunking")):
             raise self._lacking("BINARYMIME or CHUNKING not supported by server")
-        sender, *paths = paths_of([fit.sender, *fit.recipients])
+        addresses = [fit.sender, *fit.recipients]
+        sender, *paths = addresses if fit.bare else paths_of(addresses)
         # UnicodeEncodeError before anything is sent.
         " ".join([sender, *paths, *fit.options, *chain.from_iterable(parameters)]).encode(self.command_encoding)
         self._nothing_due()
@@ -310,7 +314,7 @@ class MailConversations(LoginConversations):
             yield from self._step_by_step(outcome, fit, parameters)
             return
         paths = paths_of(fit.recipients)
-        with self._translated():
+        with Translated(self):
             parts = plan(self._live(), paths, limits, renewable=self.reconnect is not None)
 
         def send(part: range, done: Outcome) -> Flow[bool]:

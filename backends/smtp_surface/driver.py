@@ -84,10 +84,12 @@ class Driver(Generic[Transport]):
     def _chunks(self, effect: Send) -> list[bytes]:
         """What is to be written, when whoever wants to know has been told."""
         if self.on_send is not None:
-            octets = b"".join(effect.chunks) if len(effect.chunks) > 1 else effect.chunks[0]
-            if octets:
-                self.on_send(octets)
-            return [octets]
+            chunks = effect.chunks
+            if len(chunks) > 1:
+                chunks = [b"".join(chunks)]
+            if chunks[0]:
+                self.on_send(chunks[0])
+            return chunks
         return effect.chunks
 
     def _left(self, effect: Send | Receive) -> float | None:
@@ -137,7 +139,10 @@ class BlockingDriver(Driver[BlockingTransport]):
                             self.touched = self.touched or touched
                     else:
                         self.touched = True
-                        result = perform[kind](self._connected, effect)
+                        transport = self.transport
+                        if transport is None:
+                            raise OSError("not connected")
+                        result = perform[kind](transport, effect)
                 except BaseException as error:  # noqa: BLE001  # every exception goes into the flow
                     effect = flow.throw(error)
                 else:

@@ -39,6 +39,7 @@ class Letter(NamedTuple):
     octets: bytes
     options: list[str]
     binary: bool  # the octets go as they are, through BDAT
+    bare: bool = False  # the addresses are nothing else (`smtp_surface.addresses.bare`)
 
 
 def letter(
@@ -59,7 +60,7 @@ def letter(
     options = list(options)
     content = content_of(octets)
     if content == PLAIN and not options and bare([sender, *recipients]):
-        return Letter(sender, list(recipients), octets, options, False)  # what nearly all mail is
+        return Letter(sender, list(recipients), octets, options, False, bare=True)  # what nearly all mail is
     given = [option.upper() for option in split_options(options)]
     utf8_given = "SMTPUTF8" in given
     body_given = utf8_given or any(option.startswith("BODY=") for option in given)

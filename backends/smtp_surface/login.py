@@ -19,7 +19,7 @@ from smtp_proto.sasl_choice import Account, choose
 from smtp_proto.sasl_oauth import BEARERS, Bearer, RefreshableToken, TokenSource
 from smtp_proto.states import State
 
-from .conversations import Answer, Conversations
+from .conversations import Answer, Conversations, Translated
 from .exceptions import SMTPAuthenticationError, SMTPException, SMTPNotSupportedError
 from .replies import SMTPReply, typed_reply
 
@@ -60,7 +60,7 @@ class LoginConversations(Conversations):
         session = self._live()
         before = session.authenticated
         try:
-            with self._translated():
+            with Translated(self):
                 try:
                     reply = yield from session.authenticate(
                         step, initial_response=initial_response_ok, exchange=self._exchange
