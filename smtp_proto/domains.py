@@ -6,8 +6,14 @@ is done by the package `idna`, an extra.
 
 from __future__ import annotations
 
+import re
+
 from .errors import InvalidArgument
 from .grammar import excerpt
+
+# What an ASCII label may hold beside what IDNA makes: underscores are in use.  The mapping makes ASCII of much that
+# only looks like it, and a bracket, a quotation mark or a space that came of it would end the path early (U+FF1E).
+_ASCII_LABEL = re.compile("[A-Za-z0-9_-]*")
 
 
 def a_labels(domain: str) -> str:
@@ -27,9 +33,12 @@ def a_labels(domain: str) -> str:
     try:
         labels = idna.uts46_remap(domain, std3_rules=False, transitional=False).split(".")
         # Label by label: those that are ASCII are none of IDNA's business, underscores for instance.
-        return ".".join([label if label.isascii() else idna.alabel(label).decode("ascii") for label in labels])
+        made = [label if label.isascii() else idna.alabel(label).decode("ascii") for label in labels]
     except idna.IDNAError as error:
         raise InvalidArgument("domain", f"{excerpt(domain)} has no form in ASCII: {error}") from error
+    if not all(map(_ASCII_LABEL.fullmatch, made)):
+        raise InvalidArgument("domain", f"{excerpt(domain)} has no form in ASCII that is a domain name")
+    return ".".join(made)
 
 
 def with_a_labels(path: str) -> str:

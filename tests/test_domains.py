@@ -40,6 +40,14 @@ def test_no_a_labels(domain: str) -> None:
         a_labels(domain)
 
 
+@pytest.mark.parametrize("character", ["\uff1e", "\uff1c", "\uff02", "\uff20", "\uff1a", "\u3000", "\xa0", "\uff0d>"])
+def test_no_domain_breaks_out_of_its_path(character: str) -> None:
+    """What the mapping makes is a domain name: no bracket, quotation mark or white space comes of it."""
+    for domain in (f"b{character}.test", f"b.test{character}", f"b.test{character}\xfc", f"{character}x"):
+        with pytest.raises(InvalidArgument, match="has no form in ASCII"):
+            a_labels(domain)
+
+
 def test_an_address_without_a_domain() -> None:
     """A local part alone is no business of IDNA's."""
     assert with_a_labels("postmaster") == "postmaster"

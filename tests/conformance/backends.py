@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, Exit
 from functools import partial
 from inspect import isawaitable, iscoroutinefunction
 from types import ModuleType
-from typing import Any, Self, TypeAlias, TypeVar, cast
+from typing import Any, Protocol, Self, TypeAlias, TypeVar, cast
 
 from anyio import sleep
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -25,7 +25,6 @@ import smtp_asyncio
 import smtp_blocking
 import smtp_trio
 from smtp_surface.asynchronous import AsyncSMTP
-from tests.scripted import ScriptedServer
 from tests.scripts import PATIENCE
 
 T = TypeVar("T")
@@ -34,7 +33,13 @@ T = TypeVar("T")
 Client: TypeAlias = smtp_blocking.SMTP
 #: The calls of a method that is watched: the positional arguments of each.
 Calls: TypeAlias = list[tuple[Any, ...]]
-Server: TypeAlias = ScriptedServer | smtp_blocking.Server
+
+
+class Server(Protocol):
+    """Where there is something to connect to."""
+
+    host: str
+    port: int
 
 
 class Backend:

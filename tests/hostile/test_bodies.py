@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 import smtp_blocking
-from tests.certificates import client_context, server_context
+from tests.certificates import server_context
+from tests.conformance.backends import Backend, Client
 from tests.scripted import (
     Close,
     Drain,
@@ -28,24 +29,18 @@ from tests.scripted import (
 )
 from tests.scripts import BODY, DATA, DELIVERY, MAIL, MESSAGE, PATIENCE, QUIT, RCPT, opening
 
+from .sessions import connect
+
 BIG = b"0123456789abcde\r\n" * 625_000  # more than all the buffers between two sockets of one machine hold
 REFUSAL = b"552 5.3.4 message too big for us\r\n"
 FIRST = ExpectOctets(100_000)
 
 
-def connect(server: ScriptedServer, timeout: float = PATIENCE, **options: Any) -> smtp_blocking.SMTP:
-    return smtp_blocking.SMTP(server.host, server.port, "client.test", timeout, **options)
-
-
-def connect_tls(server: ScriptedServer, timeout: float = PATIENCE) -> smtp_blocking.SMTP:
-    return smtp_blocking.SMTP_SSL(server.host, server.port, "client.test", timeout=timeout, context=client_context())
-
-
-def deliver(client: smtp_blocking.SMTP, message: bytes = BIG) -> object:
+def deliver(client: Client, message: bytes = BIG) -> object:
     return client.sendmail("a@client.test", "b@mx.test", message)
 
 
-def deliver_by_steps(client: smtp_blocking.SMTP, message: bytes = BIG) -> object:
+def deliver_by_steps(client: Client, message: bytes = BIG) -> object:
     client.ehlo()
     client.mail("a@client.test")
     client.rcpt("b@mx.test")
@@ -65,12 +60,12 @@ DELIVER = pytest.mark.parametrize("deliver", [deliver, deliver_by_steps])
 )
 @pytest.mark.parametrize("tls", [False, True], ids=["clear", "TLS"])
 @DELIVER
-def test_early_refusal(end: list[Step], tls: bool, deliver: Any) -> None:
+def test_early_refusal(backend: Backend, end: list[Step], tls: bool, deliver: Any) -> None:
     """A refusal in the middle of a message is raised with the server's text, and the rest is not sent."""
     start: list[Step] = [StartTLS(server_context())] if tls else []
     script = [*start, *opening(), *MAIL, *RCPT, *DATA, FIRST, Send(REFUSAL), *end]
     with ScriptedServer(script) as server:
-        client = connect_tls(server) if tls else connect(server)
+        client = connect(backend, server, tls)
         with pytest.raises(smtp_blocking.SMTPDataError) as raised:
             deliver(client)
         assert raised.value.args == (552, b"5.3.4 message too big for us")
@@ -80,10 +75,10 @@ def test_early_refusal(end: list[Step], tls: bool, deliver: Any) -> None:
 
 @pytest.mark.parametrize("early", [b"250 2.0.0 queued\r\n", b"354 go on\r\n"])
 @DELIVER
-def test_early_success(early: bytes, deliver: Any) -> None:
+def test_early_success(backend: Backend, early: bytes, deliver: Any) -> None:
     """An acceptance in the middle of a message accepts nothing: SMTPServerDisconnected, and not delivered."""
     with ScriptedServer([*opening(), *MAIL, *RCPT, *DATA, FIRST, Send(early), Drain()]) as server:
-        client = connect(server)
+        client = backend.connect(server)
         with pytest.raises(smtp_blocking.SMTPServerDisconnected) as raised:
             deliver(client)
         assert not raised.value.may_be_delivered
@@ -92,10 +87,10 @@ def test_early_success(early: bytes, deliver: Any) -> None:
 
 @pytest.mark.parametrize("early", [b"25", b"552-5.3.4 wait for it\r\n", b"nonsense\r\n", b"552 x\r\n250 y\r\n"])
 @DELIVER
-def test_early_nonsense(early: bytes, deliver: Any) -> None:
+def test_early_nonsense(backend: Backend, early: bytes, deliver: Any) -> None:
     """Half a reply in the middle of a message, and then the end: no delivery, and no hang."""
     with ScriptedServer([*opening(), *MAIL, *RCPT, *DATA, FIRST, Send(early), Close()]) as server:
-        client = connect(server)
+        client = backend.connect(server)
         with pytest.raises(smtp_blocking.SMTPException) as raised:
             deliver(client)
         assert isinstance(raised.value, smtp_blocking.SMTPDataError) is early.startswith(b"552 ")
@@ -105,13 +100,13 @@ def test_early_nonsense(early: bytes, deliver: Any) -> None:
 
 @pytest.mark.parametrize("tls", [False, True], ids=["clear", "TLS"])
 @DELIVER
-def test_server_that_stops_reading(tls: bool, deliver: Any) -> None:
+def test_server_that_stops_reading(backend: Backend, tls: bool, deliver: Any) -> None:
     """A server that takes no more of a message: a lost connection after the time-out, and not delivered."""
     start: list[Step] = [StartTLS(server_context())] if tls else []
     reached = threading.Event()
     script = [*start, *opening(), *MAIL, *RCPT, *DATA, FIRST, WaitFor(reached)]
     with ScriptedServer(script, strict=False) as server:
-        client = connect_tls(server, 1) if tls else connect(server, 1)
+        client = connect(backend, server, tls, timeout=1)
         with pytest.raises(smtp_blocking.SMTPServerDisconnected, match="timed out") as raised:
             deliver(client)
         reached.set()
@@ -131,25 +126,23 @@ class Sipping:
         conversation.unread.clear()
 
 
-def test_slow_line_that_moves() -> None:
+def test_slow_line_that_moves(backend: Backend) -> None:
     """A message has a deadline on progress, not on the whole: a slow line that moves is no failure."""
     with (
         ScriptedServer([*opening(), *MAIL, *RCPT, *DATA, Sipping(), Send(b"250 queued\r\n"), *QUIT]) as server,
-        connect(server, 1) as client,
+        backend.connect(server, timeout=1) as client,
     ):
         assert deliver(client) == {}
 
 
-class SmallBuffers(smtp_blocking.SMTP):
+def with_small_buffers(backend: Backend, server: ScriptedServer) -> Client:
     """A client whose socket takes only a few kilobytes in each direction."""
-
-    def _get_socket(self, host: str, port: int, timeout: Any) -> socket.socket:
-        sock = socket.socket()
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        sock.settimeout(timeout)
-        sock.connect((host, port))
-        return sock
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.settimeout(PATIENCE)
+    sock.connect((server.host, server.port))
+    return backend.over(sock, local_hostname="client.test", timeout=PATIENCE)
 
 
 class Shrink:
@@ -165,7 +158,7 @@ REPLY = b"250 2.1.5 " + b"x" * 80 + b"\r\n"
 
 
 @pytest.mark.parametrize("writes_first", [False, True], ids=["reply by reply", "all replies before it reads"])
-def test_two_full_buffers(writes_first: bool) -> None:
+def test_two_full_buffers(backend: Backend, writes_first: bool) -> None:
     """Thousands of recipients in one flight, through small buffers, to a server that reads only once it could write."""
     envelope: list[Step]
     if writes_first:
@@ -175,13 +168,13 @@ def test_two_full_buffers(writes_first: bool) -> None:
         envelope = [*MAIL, Repeat(MANY, Expect(b"rcpt"), Send(REPLY)), *DATA]
     with (
         ScriptedServer([Shrink(), *opening("PIPELINING"), *envelope, *BODY, *QUIT]) as server,
-        SmallBuffers(server.host, server.port, "client.test", PATIENCE) as client,
+        with_small_buffers(backend, server) as client,
     ):
         recipients = [f"b{number}@mx.test" for number in range(MANY)]
         assert client.sendmail("a@client.test", recipients, MESSAGE) == {}
 
 
-def test_many_refused_recipients() -> None:
+def test_many_refused_recipients(backend: Backend) -> None:
     """Each of thousands of answers to a flight reaches its own recipient."""
     replies = b"".join(b"%d 2.1.5 %d\r\n" % (550 if n % 3 == 0 else 250, n) for n in range(MANY))
     script = [
@@ -191,16 +184,16 @@ def test_many_refused_recipients() -> None:
         *BODY,
         *QUIT,
     ]
-    with ScriptedServer(script) as server, connect(server) as client:
+    with ScriptedServer(script) as server, backend.connect(server) as client:
         recipients = [f"b{number}@mx.test" for number in range(MANY)]
         refused = client.sendmail("a@client.test", recipients, MESSAGE)
     assert refused == {f"b{n}@mx.test": (550, b"2.1.5 %d" % n) for n in range(0, MANY, 3)}
 
 
-def test_flood_while_writing() -> None:
+def test_flood_while_writing(backend: Backend) -> None:
     """A server that writes without end while the client's envelope goes out is given up on."""
     with ScriptedServer([Shrink(), *opening("PIPELINING"), ExpectHangUp(Send(b"250 x\r\n" * 1_000_000))]) as server:
-        client = SmallBuffers(server.host, server.port, "client.test", PATIENCE)
+        client = with_small_buffers(backend, server)
         with pytest.raises(smtp_blocking.SMTPServerDisconnected):
             client.sendmail("a@client.test", [f"b{number}@mx.test" for number in range(MANY)], MESSAGE)
         assert client.sock is None
@@ -208,14 +201,14 @@ def test_flood_while_writing() -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 65_537, 131_072, 1_000_003])
 @pytest.mark.parametrize("tls", [False, True], ids=["clear", "TLS"])
-def test_sizes_through_small_buffers(size: int, tls: bool) -> None:
+def test_sizes_through_small_buffers(backend: Backend, size: int, tls: bool) -> None:
     """Messages of all sizes arrive whole, however little of them fits at a time."""
     # Small on the client's side only: with small windows on both, TCP waits between the segments.
     start: list[Step] = [StartTLS(server_context())] if tls else []
     message = (b".0123456789abcd\n" * (size // 16 + 1))[:size]
     with (
         ScriptedServer([*start, *opening(), *DELIVERY, *QUIT]) as server,
-        connect_tls(server) if tls else SmallBuffers(server.host, server.port, "client.test", PATIENCE) as client,
+        connect(backend, server, tls) if tls else with_small_buffers(backend, server) as client,
     ):
         assert deliver(client, message) == {}
     lines = message.split(b"\n")
@@ -225,22 +218,22 @@ def test_sizes_through_small_buffers(size: int, tls: bool) -> None:
     assert server.received[4] == sent + b".\r\n"
 
 
-def test_refused_before_it_is_read() -> None:
+def test_refused_before_it_is_read(backend: Backend) -> None:
     """A server that has closed right behind its refusal: the text counts, whatever became of the write."""
     for message in (MESSAGE, b"x" * 70_000, BIG):
         with ScriptedServer([*opening(), *MAIL, *RCPT, *DATA, Send(REFUSAL), Close()]) as server:
-            client = connect(server)
+            client = backend.connect(server)
             with pytest.raises((smtp_blocking.SMTPDataError, smtp_blocking.SMTPServerDisconnected)) as raised:
                 deliver(client, message)
             assert b"too big for us" in repr(raised.value).encode()
             assert client.sock is None
 
 
-def test_message_of_many_lines_is_linear() -> None:
+def test_message_of_many_lines_is_linear(backend: Backend) -> None:
     """A message of a million dots takes time in proportion to its size: an end well within the bound of these tests."""
     with (
         ScriptedServer([*opening(), *MAIL, *RCPT, *DATA, ExpectBody(), Send(b"250 ok\r\n"), *QUIT]) as server,
-        connect(server) as client,
+        backend.connect(server) as client,
     ):
         assert deliver(client, b".\n" * 1_000_000) == {}
     assert server.received[4] == b"..\r\n" * 1_000_000 + b".\r\n"

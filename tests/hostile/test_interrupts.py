@@ -27,7 +27,7 @@ from tests.scripted import Drain, Expect, ExpectEOF, ExpectHangUp, ScriptedServe
 from tests.scripts import DATA, MAIL, MESSAGE, NOOP, PATIENCE, QUIT, RCPT, opening
 
 from .obliging import Obliging
-from .sessions import LMTP, PIPELINED, PLAIN, SESSIONS, Progress, Session
+from .sessions import LMTP, PIPELINED, PLAIN, Session
 
 
 class Interrupted(BaseException):
@@ -137,15 +137,6 @@ def test_every_call_of_the_socket(session: Session, double: bool, after: bool, e
                     getattr(client, method)(*args)
         assert server.received_bytes.count(b"noop\r\n") <= 1
     assert bomb.calls > 6
-
-
-@pytest.mark.parametrize("session", SESSIONS, ids=lambda session: session.name)
-def test_sessions_are_whole(session: Session) -> None:
-    """The sessions go well when nothing is interrupted."""
-    progress = Progress()
-    with ScriptedServer(session.script()) as server:
-        session.run(server, PATIENCE, progress)
-    assert progress.delivered
 
 
 class Tracer:

@@ -8,13 +8,14 @@ import pytest
 
 import smtp_blocking
 from tests.certificates import client_context, server_context
+from tests.conformance.backends import Backend
 from tests.scripted import ScriptedServer, Send, StartTLS
 from tests.scripts import DELIVERY, MESSAGE, QUIT, hello, turn
 
 READY = turn(b"starttls\r\n", b"220 2.0.0 go ahead")
 
 
-def test_required_for_what_is_handed_in() -> None:
+def test_required_for_what_is_handed_in(backend: Backend) -> None:
     """A connection that was handed in has no greeting of ours: until `starttls` nothing of worth is sent over it."""
     start = [Send(b"220 mx.test\r\n"), *hello("STARTTLS", "AUTH PLAIN")]
     script = [*start, *READY, StartTLS(server_context()), *hello(), *DELIVERY, *QUIT]

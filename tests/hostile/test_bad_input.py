@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 import smtp_blocking
+from tests.conformance.backends import Backend, Client
 from tests.scripted import ScriptedServer
-from tests.scripts import DELIVERY, GREETING, MAIL, MESSAGE, NOOP, PATIENCE, QUIT, RCPT, opening, turn
+from tests.scripts import DELIVERY, GREETING, MAIL, MESSAGE, NOOP, QUIT, RCPT, opening, turn
 
 CONTROLS = [chr(code) for code in range(0x20)] + ["\x7f"]
 #: What stands in no command, with what follows it where it could do harm.
@@ -29,11 +30,7 @@ EIGHT_BIT = ["\x80", "\xe4", "\u20ac", "\U0001f4e7", "\xa0", "\u2028", "\u3002"]
 REFUSED = (ValueError, UnicodeEncodeError)
 
 
-def connect(server: ScriptedServer) -> smtp_blocking.SMTP:
-    return smtp_blocking.SMTP(server.host, server.port, "client.test", PATIENCE)
-
-
-Use = Callable[[smtp_blocking.SMTP, str], object]
+Use = Callable[[Client, str], object]
 
 # Every way for text of a caller's into a command line: the name of the argument, and its use.
 ADDRESSES: dict[str, tuple[str, Use]] = {
@@ -100,10 +97,10 @@ def message() -> EmailMessage:
 
 
 @pytest.mark.parametrize("name", USES)
-def test_control_characters_and_lone_surrogates(name: str) -> None:
+def test_control_characters_and_lone_surrogates(backend: Backend, name: str) -> None:
     """They are refused with the name of the argument, nothing was sent, and the session can be used on."""
     argument, use = USES[name]
-    with ScriptedServer([*opening("AUTH X", "SMTPUTF8"), *NOOP, *QUIT]) as server, connect(server) as client:
+    with ScriptedServer([*opening("AUTH X", "SMTPUTF8"), *NOOP, *QUIT]) as server, backend.connect(server) as client:
         client.ehlo()
         for poison in POISON:
             with pytest.raises(REFUSED, match=f"{argument}|prohibited newline|codec can't encode"):
@@ -113,12 +110,12 @@ def test_control_characters_and_lone_surrogates(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", USES)
-def test_beyond_ascii(name: str) -> None:
+def test_beyond_ascii(backend: Backend, name: str) -> None:
     """Without SMTPUTF8 nothing that is not ASCII is sent, nor anything made of it."""
     _, use = USES[name]
     # send_message would ask for SMTPUTF8 by itself, and is told that there is none.
     refused = (*REFUSED, smtp_blocking.SMTPNotSupportedError)
-    with ScriptedServer([*opening("AUTH X"), *NOOP, *QUIT]) as server, connect(server) as client:
+    with ScriptedServer([*opening("AUTH X"), *NOOP, *QUIT]) as server, backend.connect(server) as client:
         client.ehlo()
         for text in EIGHT_BIT:
             if name == "sender in a display form":
@@ -130,11 +127,11 @@ def test_beyond_ascii(name: str) -> None:
 
 
 @pytest.mark.parametrize("character", ["\r", "\n", "\x00", "\x07", "\x7f", "\ud800", "\xe4"])
-def test_local_hostname(character: str) -> None:
+def test_local_hostname(backend: Backend, character: str) -> None:
     """A bad name of one's own is refused when it would be sent; with a better one the session goes on."""
     script = [*opening(), *DELIVERY, *QUIT]
     with ScriptedServer(script) as server:
-        client = smtp_blocking.SMTP(server.host, server.port, f"me{character}.test", PATIENCE)
+        client = backend.connect(server, local_hostname=f"me{character}.test")
         uses: list[Callable[[], object]] = [
             client.ehlo,
             client.helo,
@@ -153,20 +150,20 @@ def test_local_hostname(character: str) -> None:
 
 
 @pytest.mark.parametrize("character", ["\r", "\n", "\r\n", "\x00", "\x07", "\ud800"])
-@pytest.mark.parametrize("kind", [smtp_blocking.SMTP, smtp_blocking.SMTP_SSL, smtp_blocking.LMTP])
-def test_host(kind: type[smtp_blocking.SMTP], character: str) -> None:
+@pytest.mark.parametrize("kind", ["SMTP", "SMTP_SSL", "LMTP"])
+def test_host(backend: Backend, kind: str, character: str) -> None:
     """A host with control characters or surrogates is refused before a name is looked up."""
     with pytest.raises(ValueError, match="host"):
-        kind(f"localhost{character}x", 25)
-    client = kind()
+        backend.open(kind, f"localhost{character}x", 25)
+    client = backend.open(kind)
     with pytest.raises(ValueError, match="host"):
         client.connect(f"local{character}host", 25)
     assert client.sock is None
 
 
-def test_host_while_connected() -> None:
+def test_host_while_connected(backend: Backend) -> None:
     """A bad host leaves the connection that there is."""
-    with ScriptedServer([*GREETING, *NOOP, *QUIT]) as server, connect(server) as client:
+    with ScriptedServer([*GREETING, *NOOP, *QUIT]) as server, backend.connect(server) as client:
         with pytest.raises(ValueError, match="host"):
             client.connect("local\r\nhost", 25)
         assert client.noop()[0] == 250
@@ -188,11 +185,11 @@ PATHS = [
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_addresses_that_would_break_out(path: str) -> None:
+def test_addresses_that_would_break_out(backend: Backend, path: str) -> None:
     """Whatever becomes of it, on the wire there is one path in brackets and nothing of the address behind it."""
     script = [*opening(), *[step for _ in range(2) for step in turn(b"", b"250 ok")], *QUIT]
     with ScriptedServer(script, strict=False) as server:
-        client = connect(server)
+        client = backend.connect(server)
         client.ehlo()
         for command in (client.mail, client.rcpt):
             try:
@@ -207,11 +204,11 @@ def test_addresses_that_would_break_out(path: str) -> None:
         assert b" " not in inside
 
 
-def test_very_long_address() -> None:
+def test_very_long_address(backend: Backend) -> None:
     """Length is for the server to judge: ten kilobytes go out, as they are."""
     address = "a" * 10_000 + "@b.test"
     script = [*opening("PIPELINING"), *MAIL, *RCPT, *DELIVERY, *QUIT]
-    with ScriptedServer(script) as server, connect(server) as client:
+    with ScriptedServer(script) as server, backend.connect(server) as client:
         client.ehlo()
         assert client.mail(address)[0] == 250
         assert client.rcpt(address)[0] == 250
@@ -220,9 +217,9 @@ def test_very_long_address() -> None:
     assert server.received[1:5] == lines * 2
 
 
-def test_beyond_all_bounds() -> None:
+def test_beyond_all_bounds(backend: Backend) -> None:
     """What no server takes is refused: a bound that is named, so that a slip of megabytes is found here."""
-    with ScriptedServer([*opening(), *NOOP, *QUIT]) as server, connect(server) as client:
+    with ScriptedServer([*opening(), *NOOP, *QUIT]) as server, backend.connect(server) as client:
         client.ehlo()
         for use in (client.mail, client.rcpt, client.verify, client.docmd):
             with pytest.raises(ValueError, match="more than any command line holds"):
@@ -251,9 +248,9 @@ WRONG_TYPES: list[Callable[[Any], object]] = [
 
 
 @pytest.mark.parametrize("use", WRONG_TYPES, ids=range(len(WRONG_TYPES)))
-def test_wrong_types(use: Callable[[Any], object]) -> None:
+def test_wrong_types(backend: Backend, use: Callable[[Any], object]) -> None:
     """An argument of a wrong type is an exception of Python's, with nothing sent; the session goes on."""
-    with ScriptedServer([*opening(), *NOOP, *QUIT]) as server, connect(server) as client:
+    with ScriptedServer([*opening(), *NOOP, *QUIT]) as server, backend.connect(server) as client:
         client.ehlo()
         with pytest.raises((TypeError, AttributeError, ValueError)):
             use(client)
@@ -263,9 +260,9 @@ def test_wrong_types(use: Callable[[Any], object]) -> None:
 
 @pytest.mark.parametrize("method", ["sendmail", "data"])
 @pytest.mark.parametrize("body", [b"a\0b", b"\0", b"x" * 100_000 + b"\0", "a\0b"])
-def test_message_with_a_nul(method: str, body: bytes | str) -> None:
+def test_message_with_a_nul(backend: Backend, method: str, body: bytes | str) -> None:
     """A NUL needs BINARYMIME: ValueError that names the message, nothing sent, DATA neither."""
-    with ScriptedServer([*opening(), *NOOP, *QUIT]) as server, connect(server) as client:
+    with ScriptedServer([*opening(), *NOOP, *QUIT]) as server, backend.connect(server) as client:
         client.ehlo()
         with pytest.raises(ValueError, match="message"):
             client.data(body) if method == "data" else client.sendmail("a@b.test", "c@d.test", body)
@@ -273,11 +270,11 @@ def test_message_with_a_nul(method: str, body: bytes | str) -> None:
     assert server.received[1] == b"noop\r\n"
 
 
-def test_secrets_are_not_in_the_errors() -> None:
+def test_secrets_are_not_in_the_errors(backend: Backend) -> None:
     """A log-in written by hand that must not be sent: the error does not repeat it."""
     with (
         ScriptedServer([*opening(), *turn(b"auth", b"334 "), *turn(b"*", b"501 cancelled"), *QUIT]) as server,
-        connect(server) as client,
+        backend.connect(server) as client,
     ):
         client.ehlo()
         for bad in ("dHIw\r\ndWI", "dHIw\x00dWI", "dHIwdWI\x7f"):
@@ -297,11 +294,11 @@ LINE_ENDS = [b"\r\n", b"\n", b"\r", b"\r\r\n", b"\n\r"]
 
 @pytest.mark.parametrize("before", LINE_ENDS)
 @pytest.mark.parametrize("behind", LINE_ENDS)
-def test_smuggling(before: bytes, behind: bytes) -> None:
+def test_smuggling(backend: Backend, before: bytes, behind: bytes) -> None:
     """No message can end itself: every way to write a lone dot arrives as text, between line ends that are CRLF."""
     smuggled = b"mail from:<x@y.test>\r\nrcpt to:<z@y.test>\r\ndata\r\n"
     text = b"Subject: x\r\n\r\nhello" + before + b"." + behind + smuggled
-    with ScriptedServer([*opening(), *DELIVERY, *QUIT]) as server, connect(server) as client:
+    with ScriptedServer([*opening(), *DELIVERY, *QUIT]) as server, backend.connect(server) as client:
         assert client.sendmail("a@b.test", "c@d.test", text) == {}
     body = server.received[4]
     assert body.endswith(b"data\r\n.\r\n")

@@ -11,6 +11,7 @@ import pytest
 
 import smtp_blocking
 from tests.certificates import client_context, server_context
+from tests.conformance.backends import Backend
 from tests.scripted import (
     Close,
     Drain,
@@ -39,16 +40,12 @@ INJECTED = [
 ]
 
 
-def connect(server: ScriptedServer, timeout: float = PATIENCE) -> smtp_blocking.SMTP:
-    return smtp_blocking.SMTP(server.host, server.port, "client.test", timeout)
-
-
 @pytest.mark.parametrize("injected", INJECTED, ids=range(len(INJECTED)))
-def test_injection_behind_the_220(injected: bytes) -> None:
+def test_injection_behind_the_220(backend: Backend, injected: bytes) -> None:
     """Octets in the clear behind the 220 end the connection (CVE-2011-0411): no handshake, and nothing is believed."""
     script = [*opening("STARTTLS"), *turn(b"starttls", b"220 go ahead\r\n" + injected.removesuffix(b"\r\n")), Drain()]
     with ScriptedServer(script) as server:
-        client = connect(server)
+        client = backend.connect(server)
         with pytest.raises(smtp_blocking.SMTPServerDisconnected):
             client.starttls(context=client_context())
         assert client.sock is None
@@ -60,11 +57,13 @@ def test_injection_behind_the_220(injected: bytes) -> None:
 
 
 @pytest.mark.parametrize("injected", INJECTED, ids=range(len(INJECTED)))
-def test_injection_before_the_handshake(injected: bytes) -> None:
+def test_injection_before_the_handshake(backend: Backend, injected: bytes) -> None:
     """The same in a segment of its own: seen before the handshake, or the handshake fails over it."""
     script = [*opening("STARTTLS"), *turn(b"starttls", b"220 go ahead"), Send(injected), Drain()]
     with ScriptedServer(script) as server:
-        client = connect(server, HASTE * 10)  # fewer octets than a record's header are waited on, if they come late
+        client = backend.connect(
+            server, timeout=HASTE * 10
+        )  # fewer octets than a record's header are waited on, if they come late
         with pytest.raises((smtp_blocking.SMTPServerDisconnected, ssl.SSLError, TimeoutError)):
             client.starttls(context=client_context())
         assert client.sock is None
@@ -72,21 +71,21 @@ def test_injection_before_the_handshake(injected: bytes) -> None:
     assert b"AUTH" not in server.received_bytes
 
 
-def test_injection_before_the_220() -> None:
+def test_injection_before_the_220(backend: Backend) -> None:
     """A 220 that came before STARTTLS was sent is no answer to it."""
     script = [*GREETING, Expect(b"ehlo"), Send(b"250-mx.test\r\n250 STARTTLS\r\n220 go ahead\r\n"), ExpectEOF()]
     with ScriptedServer(script) as server:
-        client = connect(server)
+        client = backend.connect(server)
         with pytest.raises(smtp_blocking.SMTPServerDisconnected):
             client.starttls(context=client_context())
     assert len(server.received) == 1
 
 
-def test_nothing_of_the_clear_is_left() -> None:
+def test_nothing_of_the_clear_is_left(backend: Backend) -> None:
     """What was received in the clear is not read again under TLS: the first reply there is that of the server."""
     script = [*opening("STARTTLS", "AUTH PLAIN"), *turn(b"starttls", b"220 go ahead"), StartTLS(server_context())]
     with ScriptedServer([*script, *hello("SIZE"), Drain()]) as server:
-        client = connect(server)
+        client = backend.connect(server)
         client.starttls(context=client_context())
         assert client.ehlo() == (250, b"mx.test\nSIZE")
         assert not client.has_extn("auth")
@@ -99,14 +98,14 @@ def test_nothing_of_the_clear_is_left() -> None:
     ids=["silent", "drips"],
 )
 @pytest.mark.parametrize("implicit", [False, True], ids=["STARTTLS", "implicit TLS"])
-def test_handshake_without_end(handshake: list[Step], implicit: bool) -> None:
+def test_handshake_without_end(backend: Backend, handshake: list[Step], implicit: bool) -> None:
     """The time-out is for the handshake as a whole."""
     if implicit:
         with ScriptedServer(handshake) as server, pytest.raises(TimeoutError):
-            smtp_blocking.SMTP_SSL(server.host, server.port, timeout=HASTE, context=client_context())
+            backend.connect(server, "SMTP_SSL", timeout=HASTE, context=client_context())
         return
     with ScriptedServer([*opening("STARTTLS"), *turn(b"starttls", b"220 go"), FirstOctets(), *handshake]) as server:
-        client = connect(server, HASTE * 5)
+        client = backend.connect(server, timeout=HASTE * 5)
         with pytest.raises(TimeoutError):
             client.starttls(context=client_context())
         assert client.sock is None
@@ -114,10 +113,10 @@ def test_handshake_without_end(handshake: list[Step], implicit: bool) -> None:
             client.noop()
 
 
-def test_stripped() -> None:
+def test_stripped(backend: Backend) -> None:
     """A server, or somebody on the way, that hides STARTTLS gets an exception, and no message in the clear."""
     with ScriptedServer([*opening("AUTH PLAIN"), ExpectEOF()]) as server:
-        client = connect(server)
+        client = backend.connect(server)
         with pytest.raises(smtp_blocking.SMTPNotSupportedError):
             client.starttls(context=client_context())
         client.close()
@@ -125,10 +124,10 @@ def test_stripped() -> None:
 
 
 @pytest.mark.parametrize("reply", [b"250 sure", b"299 go ahead"])
-def test_other_successes(reply: bytes) -> None:
+def test_other_successes(backend: Backend, reply: bytes) -> None:
     """A 2xx that is not 220 is still a go-ahead: TLS or an exception, never a session that believes it is encrypted."""
     with ScriptedServer([*opening("STARTTLS"), *turn(b"starttls", reply), ExpectHangUp()]) as server:
-        client = connect(server, HASTE * 5)
+        client = backend.connect(server, timeout=HASTE * 5)
         with pytest.raises(OSError, match=r".") as raised:
             client.starttls(context=client_context())
         assert isinstance(raised.value, (TimeoutError, smtp_blocking.SMTPException))
@@ -137,7 +136,7 @@ def test_other_successes(reply: bytes) -> None:
     assert b"mail from" not in server.received_bytes
 
 
-def test_close_in_the_middle_of_the_handshake() -> None:
+def test_close_in_the_middle_of_the_handshake(backend: Backend) -> None:
     """`close` from another thread ends a handshake that waits, and nothing goes on in the clear."""
     started = threading.Event()
     failures: list[BaseException] = []
@@ -150,7 +149,7 @@ def test_close_in_the_middle_of_the_handshake() -> None:
 
     script = [*opening("STARTTLS"), *turn(b"starttls", b"220 go"), FirstOctets(), Signal(started), ExpectHangUp()]
     with ScriptedServer(script) as server:
-        client = connect(server)
+        client = backend.connect(server)
         thread = threading.Thread(target=secure)
         thread.start()
         assert started.wait(PATIENCE)
@@ -161,7 +160,7 @@ def test_close_in_the_middle_of_the_handshake() -> None:
     assert client.sock is None
 
 
-def test_server_in_the_clear_behind_tls() -> None:
+def test_server_in_the_clear_behind_tls(backend: Backend) -> None:
     """Octets in the clear once TLS has started are an error, not a reply."""
 
     class InTheClear:
@@ -170,18 +169,18 @@ def test_server_in_the_clear_behind_tls() -> None:
 
     script = [*opening("STARTTLS"), *turn(b"starttls", b"220 go"), StartTLS(server_context()), Expect(b"ehlo")]
     with ScriptedServer([*script, InTheClear(), Close(close_notify=False)]) as server:
-        client = connect(server)
+        client = backend.connect(server)
         client.starttls(context=client_context())
         with pytest.raises(smtp_blocking.SMTPServerDisconnected):
             client.ehlo()
 
 
-def test_proxy_is_no_part_of_the_conversation() -> None:
+def test_proxy_is_no_part_of_the_conversation(backend: Backend) -> None:
     """Through a proxy that lets all through, STARTTLS works as it does without one."""
     with (
         smtp_blocking.Server(tls_context=server_context()) as server,
         Cutter(server, 1 << 20) as proxy,
-        smtp_blocking.SMTP(proxy.host, proxy.port, "client.test", PATIENCE) as client,
+        backend.connect(proxy) as client,
     ):
         client.starttls(context=client_context())
         assert client.sendmail("a@client.test", "b@mx.test", MESSAGE) == {}

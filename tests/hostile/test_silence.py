@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import smtp_blocking
+from tests.conformance.backends import Backend
 from tests.scripted import Drip, ExpectHangUp, Flood, ScriptedServer, Segments, Send, Step
 from tests.scripts import PATIENCE
 
@@ -30,7 +31,7 @@ STALLS: dict[str, list[Step]] = {
 
 
 @pytest.mark.parametrize("stall", STALLS)
-def test_stall(stall: str) -> None:
+def test_stall(backend: Backend, stall: str) -> None:
     """The time-out is for a reply as a whole: a server that never ends one is a lost connection, whatever it sends."""
 
     def run(session: Session, number: int) -> None:
@@ -39,7 +40,7 @@ def test_stall(stall: str) -> None:
             ScriptedServer([*session.before(number), *STALLS[stall]]) as server,
             pytest.raises(smtp_blocking.SMTPServerDisconnected) as raised,
         ):
-            session.run(server, TIMEOUT, progress)
+            session.run(backend, server, TIMEOUT, progress)
         name = session.exchanges[number].name
         assert "timed out" in str(raised.value)
         assert raised.value.may_be_delivered is (name == "message")
@@ -59,13 +60,13 @@ FLOODS: dict[str, list[Step]] = {
 
 @AT_EVERY_REPLY
 @pytest.mark.parametrize("flood", FLOODS)
-def test_flood(session: Session, number: int, flood: str) -> None:
+def test_flood(backend: Backend, session: Session, number: int, flood: str) -> None:
     """A line or a reply without end closes the connection after a bounded number of octets."""
     with (
         ScriptedServer([*session.before(number), *FLOODS[flood]]) as server,
         pytest.raises(smtp_blocking.SMTPException) as raised,
     ):
-        session.run(server, PATIENCE, Progress())
+        session.run(backend, server, PATIENCE, Progress())
     if isinstance(raised.value, smtp_blocking.SMTPResponseException):
         assert raised.value.args == (500, "Line too long.")  # the words are `smtplib`'s
     else:
@@ -88,7 +89,7 @@ NONSENSE = [
 
 
 @AT_EVERY_REPLY
-def test_nonsense(session: Session, number: int) -> None:
+def test_nonsense(backend: Backend, session: Session, number: int) -> None:
     """What is no reply closes the connection, and is never skipped to find one behind it."""
     for nonsense in NONSENSE:
         script = [*session.before(number), Send(nonsense + b"250 ok\r\n"), ExpectHangUp()]
@@ -97,13 +98,13 @@ def test_nonsense(session: Session, number: int) -> None:
             ScriptedServer(script) as server,
             pytest.raises(smtp_blocking.SMTPServerDisconnected) as raised,
         ):
-            session.run(server, PATIENCE, progress)
+            session.run(backend, server, PATIENCE, progress)
         name = session.exchanges[number].name
         assert raised.value.may_be_delivered is (name == "message")
 
 
 @pytest.mark.parametrize("session", SESSIONS, ids=lambda session: session.name)
-def test_slow_and_steady(session: Session) -> None:
+def test_slow_and_steady(backend: Backend, session: Session) -> None:
     """A server that is slow within the limits is served: every reply octet by octet."""
     script: list[Step] = []
     for exchange in session.exchanges:
@@ -112,5 +113,5 @@ def test_slow_and_steady(session: Session) -> None:
             script.append(Drip(exchange.reply, interval=0.0005))
     progress = Progress()
     with ScriptedServer(script) as server:
-        session.run(server, PATIENCE, progress)
+        session.run(backend, server, PATIENCE, progress)
     assert progress.delivered

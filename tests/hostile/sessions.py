@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import smtp_blocking
 from tests.certificates import client_context, server_context
+from tests.conformance.backends import Backend, Client, Server
 from tests.scripted import Expect, ExpectBody, ExpectLines, ScriptedServer, Send, StartTLS, Step
 from tests.scripts import MESSAGE
 
@@ -30,7 +30,7 @@ class Progress:
 
     def __init__(self) -> None:
         self.delivered = False
-        self.client: smtp_blocking.SMTP | None = None
+        self.client: Client | None = None
 
 
 class Session(NamedTuple):
@@ -38,7 +38,7 @@ class Session(NamedTuple):
 
     name: str
     exchanges: list[Exchange]
-    run: Callable[[ScriptedServer, float, Progress], None]
+    run: Callable[[Backend, ScriptedServer, float, Progress], None]
 
     def before(self, number: int) -> list[Step]:
         """The script up to the moment at which the reply of that number is due."""
@@ -56,7 +56,14 @@ class Session(NamedTuple):
         return ((number, exchange) for number, exchange in enumerate(self.exchanges) if exchange.reply)
 
 
-def _deliver(client: smtp_blocking.SMTP, progress: Progress, *, log_in: bool) -> None:
+def connect(backend: Backend, server: Server, tls: bool, **options: Any) -> Client:
+    """A client in the clear, or in TLS from the start."""
+    if tls:
+        return backend.connect(server, "SMTP_SSL", context=client_context(), **options)
+    return backend.connect(server, **options)
+
+
+def _deliver(client: Client, progress: Progress, *, log_in: bool) -> None:
     progress.client = client
     try:
         if log_in:
@@ -69,23 +76,23 @@ def _deliver(client: smtp_blocking.SMTP, progress: Progress, *, log_in: bool) ->
         client.close()
 
 
-def run_plain(server: ScriptedServer, timeout: float, progress: Progress) -> None:
-    client = smtp_blocking.SMTP(server.host, server.port, "client.test", timeout)
+def run_plain(backend: Backend, server: ScriptedServer, timeout: float, progress: Progress) -> None:
+    client = backend.connect(server, timeout=timeout)
     _deliver(client, progress, log_in=True)
 
 
-def run_pipelined(server: ScriptedServer, timeout: float, progress: Progress) -> None:
-    client = smtp_blocking.SMTP(server.host, server.port, "client.test", timeout)
+def run_pipelined(backend: Backend, server: ScriptedServer, timeout: float, progress: Progress) -> None:
+    client = backend.connect(server, timeout=timeout)
     _deliver(client, progress, log_in=False)
 
 
-def run_lmtp(server: ScriptedServer, timeout: float, progress: Progress) -> None:
-    client = smtp_blocking.LMTP(server.host, server.port, "client.test", timeout=timeout)
+def run_lmtp(backend: Backend, server: ScriptedServer, timeout: float, progress: Progress) -> None:
+    client = backend.connect(server, "LMTP", timeout=timeout)
     _deliver(client, progress, log_in=False)
 
 
-def run_starttls(server: ScriptedServer, timeout: float, progress: Progress) -> None:
-    client = smtp_blocking.SMTP(server.host, server.port, "client.test", timeout)
+def run_starttls(backend: Backend, server: ScriptedServer, timeout: float, progress: Progress) -> None:
+    client = backend.connect(server, timeout=timeout)
     progress.client = client
     try:
         client.starttls(context=client_context())
