@@ -158,7 +158,7 @@ def test_a_terminal_shows_a_bar(tmp_path: Path) -> None:
         status, shown = on_a_terminal(["send", "--host", server.host, "--port", str(server.port), str(message)])
     assert status == Status.DONE
     assert b"\r[" in shown
-    assert b" % of 14400" in shown
+    assert b" % of 1420029 octets" in shown
     assert shown.index(b"accepted: <c@d.test>") > shown.rindex(b" % of ")
 
 

@@ -1,7 +1,8 @@
 """What `send` sends: an envelope and octets, from a file, from standard input, or made of options.
 
 A message that exists is sent as it is, octet for octet, but for its Bcc fields: parsing it and writing it anew would
-fold headers differently and break its signatures.  Only for the envelope its header is read.
+fold headers differently and break its signatures.  Only for the envelope its header is read.  A large file in which
+nothing has to be changed, whatever the server offers, is not read into memory.
 """
 
 from __future__ import annotations
@@ -10,13 +11,17 @@ import argparse
 import mimetypes
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from email import policy
 from email.errors import MessageError
 from email.message import EmailMessage
 from email.parser import HeaderParser
 from email.utils import formatdate, make_msgid
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from smtp_proto.commands import Mail, Rcpt
 from smtp_proto.message import flatten, forward_paths, reverse_path
@@ -26,6 +31,9 @@ from smtp_surface.arguments import clean
 from .status import Failure, Status
 
 STANDARD_INPUT = "-"
+
+# Octets of a message that are read to begin with: whatever is smaller is not worth a second reading.
+_BEGINNING = 1 << 18
 
 # RFC 5322 2.2: the header ends at the first empty line.
 _HEADER = re.compile(rb"(?:[^\r\n]+(?:\r\n|\r|\n))*")
@@ -40,12 +48,46 @@ _FIELD_NAME = re.compile(r"[!-9;-~]+")  # RFC 5322 2.2: printable ASCII except t
 _MADE_HERE = ("content-", "mime-version")
 
 
+class Input:
+    """A file, or standard input, to be read; what goes wrong is a `Failure` that names it."""
+
+    def __init__(self, path: str) -> None:
+        self.name = "standard input" if path == STANDARD_INPUT else path
+        self._standard = path == STANDARD_INPUT
+        with self._failing():
+            # Closed by `close`.
+            self._file: BinaryIO = sys.stdin.buffer if self._standard else Path(path).open("rb")  # noqa: SIM115
+        self.seekable, self.tell, self.seek = self._file.seekable, self._file.tell, self._file.seek
+
+    def read(self, octets: int = -1) -> bytes:
+        """As files do."""
+        with self._failing():
+            return self._file.read(octets)
+
+    def close(self) -> None:
+        """Close it; standard input is others' to close."""
+        if not self._standard:
+            self._file.close()
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise Failure(Status.NO_INPUT, f"{self.name}: {error.strerror or error}") from error
+
+
 class Submission(NamedTuple):
-    """What goes to the server: the envelope and the octets of the message."""
+    """What goes to the server: the envelope, and the message as octets or as a file that has them."""
 
     sender: str
     recipients: list[str]
-    content: bytes
+    content: bytes | Input
+
+    def close(self) -> None:
+        """Close the file, if there is one."""
+        if isinstance(self.content, Input):
+            self.content.close()
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -97,6 +139,7 @@ def submission(options: argparse.Namespace) -> Submission:
         for address in found.recipients:
             Rcpt(path_of(clean("forward-path", address)))
     except ValueError as error:
+        found.close()
         raise Failure(Status.DATA, f"nothing was sent: {error}") from error
     return found
 
@@ -107,22 +150,53 @@ def _as_it_is(options: argparse.Namespace) -> Submission:
         raise Failure(
             Status.USAGE, 'no message: give a file, "-" to type it here, or --from, --to, --subject and --body'
         )
-    octets = _read(source)
-    header = _header(octets)
+    file = Input(source)
+    try:
+        return _from_file(options, file)
+    except BaseException:
+        file.close()
+        raise
+
+
+def _from_file(options: argparse.Namespace, file: Input) -> Submission:
+    header, rest = _taken_apart(file)
     # Text in UTF-8 (RFC 6532) or, in old messages, in anything: what is no UTF-8 must not become part of an address.
     parsed = HeaderParser().parsestr(_OBSOLETE.sub(rb"\1:", header).decode("utf-8", "replace"), headersonly=True)
-    named = "standard input" if source == STANDARD_INPUT else source
     try:
         sender = options.sender if options.sender is not None else reverse_path(parsed)
         recipients = options.recipient or forward_paths(parsed)
     except ValueError as error:
-        raise Failure(Status.DATA, f"{named}: {error} (--sender and --recipient give the envelope)") from error
+        raise Failure(Status.DATA, f"{file.name}: {error} (--sender and --recipient give the envelope)") from error
     for address in (sender, *recipients):
         if "\ufffd" in address:
-            raise Failure(Status.DATA, f"{named}: the address {address!r} is not UTF-8 (give --sender and --recipient)")
+            raise Failure(
+                Status.DATA, f"{file.name}: the address {address!r} is not UTF-8 (give --sender and --recipient)"
+            )
     if not recipients:
-        raise Failure(Status.DATA, f"{named}: no recipients: no To, Cc or Bcc with an address (give --recipient)")
-    return Submission(sender, list(dict.fromkeys(recipients)), _BCC.sub(b"", header) + octets[len(header) :])
+        raise Failure(Status.DATA, f"{file.name}: no recipients: no To, Cc or Bcc with an address (give --recipient)")
+    content: bytes | Input = file
+    if rest is not None:
+        content = _BCC.sub(b"", header) + rest
+        file.close()
+    return Submission(sender, list(dict.fromkeys(recipients)), content)
+
+
+def _taken_apart(file: Input) -> tuple[bytes, bytes | None]:
+    """The header, and what is behind it; None for that, the file as it was, where it is large and can go as it is."""
+    start = file.tell() if file.seekable() else None
+    octets = file.read(_BEGINNING)
+    if start is not None and len(octets) == _BEGINNING:
+        header = _header(octets)
+        whole = octets[len(header) :].startswith((b"\r", b"\n"))
+        # Eight bits may have to be announced, or encoded.
+        chunks = chain([octets], iter(partial(file.read, _BEGINNING), b""))
+        as_it_is = whole and not _BCC.search(header) and all(map(bytes.isascii, chunks))
+        file.seek(start if as_it_is else start + len(octets))
+        if as_it_is:
+            return header, None
+    octets += file.read()
+    header = _header(octets)
+    return header, octets[len(header) :]
 
 
 def _made(options: argparse.Namespace) -> Submission:
@@ -194,7 +268,5 @@ def _header(octets: bytes) -> bytes:
 
 
 def _read(path: str) -> bytes:
-    try:
-        return sys.stdin.buffer.read() if path == STANDARD_INPUT else Path(path).read_bytes()
-    except OSError as error:
-        raise Failure(Status.NO_INPUT, f"{path}: {error.strerror or error}") from error
+    with closing(Input(path)) as file:
+        return file.read()

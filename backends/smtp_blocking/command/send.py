@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import closing
 
 from smtp_blocking import SMTP
 from smtp_proto.outcome import Outcome, RecipientOutcome
 from smtp_proto.replies import Reply
-from smtp_surface.arguments import size_on_the_wire
 from smtp_surface.refusals import refusal_error, refusals
 
 from . import arguments, composing, server_options
@@ -48,33 +48,35 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, terminal: Terminal) -> Status:
     """Send the message; `Failure` if nobody got it."""
     target = server_options.target(options)
-    submission = composing.submission(options)
-    if options.dry_run:
-        return _show(submission, target, terminal)
+    with closing(composing.submission(options)) as submission:
+        if options.dry_run:
+            return _show(submission, target, terminal)
+        return _send(submission, target, options, terminal)
+
+
+def _send(submission: Submission, target: Target, options: argparse.Namespace, terminal: Terminal) -> Status:
     password = password_for(options.user, options.password_file) if options.user else None
-    watch = Watch(terminal, size_on_the_wire(submission.content), verbose=options.verbose)
+    watch = Watch(terminal, verbose=options.verbose)
+    with connected(
+        target,
+        watch.observe,
+        pipelining=not options.no_pipelining,
+        allow_cleartext_auth=options.allow_cleartext_auth,
+    ) as client:
+        if password is not None:
+            log_in(client, target, options.user, password)
+        outcome = _deliver(client, target, submission, watch, terminal)
+        _report(outcome, terminal, quiet=options.quiet)
+    return Status.SOME_REFUSED if refusals(outcome) else Status.DONE
+
+
+def _deliver(client: SMTP, target: Target, submission: Submission, watch: Watch, terminal: Terminal) -> Outcome:
     try:
-        with connected(
-            target,
-            watch.observe,
-            pipelining=not options.no_pipelining,
-            allow_cleartext_auth=options.allow_cleartext_auth,
-        ) as client:
-            watch.follow(client)
-            if password is not None:
-                log_in(client, target, options.user, password)
-            outcome = _deliver(client, target, submission, terminal)
-            watch.settled()
-            _report(outcome, terminal, quiet=options.quiet)
+        outcome = client.deliver(submission.content, submission.sender, submission.recipients, progress=watch.progress)
     except KeyboardInterrupt:
         if watch.undecided:
             terminal.tell(f"smtp-proto: interrupted; {MAY_BE_DELIVERED}")
         raise
-    return Status.SOME_REFUSED if refusals(outcome) else Status.DONE
-
-
-def _deliver(client: SMTP, target: Target, submission: Submission, terminal: Terminal) -> Outcome:
-    outcome = client.deliver(submission.content, submission.sender, submission.recipients)
     refusal = refusal_error(outcome)
     if refusal is not None:
         # What the failure sums up, in the server's own words.
@@ -112,7 +114,8 @@ def _show(submission: Submission, target: Target, terminal: Terminal) -> Status:
     terminal.say(f"MAIL FROM:<{submission.sender}>")
     for recipient in submission.recipients:
         terminal.say(f"RCPT TO:<{recipient}>")
-    terminal.say(f"{counted(len(submission.content), 'octet')} of message:")
-    text = submission.content.decode("utf-8", "backslashreplace")
+    content = submission.content if isinstance(submission.content, bytes) else submission.content.read()
+    terminal.say(f"{counted(len(content), 'octet')} of message:")
+    text = content.decode("utf-8", "backslashreplace")
     terminal.say(text.replace("\r\n", "\n").removesuffix("\n"))
     return Status.DONE

@@ -1,10 +1,10 @@
-"""What `send` hears while it sends: the conversation, for --verbose; the octets that go out, for the progress bar; and
-both together for the one thing that an interrupt must not leave unsaid, whether the message may be delivered already.
+"""What `send` hears of its message while it goes out: for the progress bar, and for the one thing that an interrupt
+must not leave unsaid, whether the message may be delivered already.
 """
 
 from __future__ import annotations
 
-from smtp_blocking import SMTP
+from smtp_proto.sources import PIECE
 from smtp_proto.transcript import Said
 
 from .terminal import Terminal
@@ -14,45 +14,31 @@ LARGE = 1 << 18
 
 
 class Watch:
-    """An observer of the conversation in which one message of `octets` is sent."""
+    """An observer of the conversation in which one message is sent, and of the message's progress."""
 
-    def __init__(self, terminal: Terminal, octets: int, *, verbose: bool) -> None:
+    def __init__(self, terminal: Terminal, *, verbose: bool) -> None:
         self._terminal = terminal
-        self._octets = octets
         self._verbose = verbose
-        self._out: int | None = None  # octets that were given out since the message was begun
-        self._due: int | None = None  # and so many they are
+        self._announced = 0  # octets
+        self._out = 0  # and so many of them are out
 
     def observe(self, said: Said) -> None:
         """The conversation (`smtp_proto.transcript`)."""
         if self._verbose:
             self._terminal.tell(str(said))
-        # DATA begins with the 354, and says at its end how much it was; BDAT begins with saying so.
+        # DATA says at its end how much it was, BDAT begins with saying so.
         if said.octets is not None:
-            self._due = said.octets
-        if self._out is None and (said.octets is not None or (said.reply is not None and said.reply.code == 354)):
-            self._out = 0
+            self._announced = self._announced or said.octets
 
-    def follow(self, client: SMTP) -> None:
-        """Hear what the client writes, too."""
-        audit = client._driver.on_send
-
-        def on_send(octets: bytes) -> None:
-            if audit is not None:
-                audit(octets)
-            if self._out is not None:
-                if self._octets >= LARGE:
-                    # These are about to be written, and all before them have been.
-                    self._terminal.progress(min(self._out, self._octets), self._octets)
-                self._out += len(octets)
-
-        client._driver.on_send = on_send
+    def progress(self, out: int, total: int | None) -> None:
+        """So many octets are out (`smtp_proto.writing.Progress`)."""
+        if total is not None:
+            self._announced = total
+            if total >= LARGE:
+                self._terminal.progress(out, total)
+        self._out = max(self._out, out)  # of several transactions the first has begun to deliver
 
     @property
     def undecided(self) -> bool:
-        """True if the message is out, and not all that the server has to say about it is in."""
-        return self._out is not None and self._due is not None and self._out >= self._due
-
-    def settled(self) -> None:
-        """The fate of the message is known."""
-        self._out = self._due = None
+        """True if the end of the message may be out.  It goes with the last piece, of which is told when it is out."""
+        return 0 < self._announced <= self._out + PIECE
