@@ -97,11 +97,20 @@ def test_the_same_methods(module: ModuleType, kind: str) -> None:
 @pytest.mark.parametrize("module", [smtp_blocking, *MODULES], ids=lambda module: module.__name__)
 def test_the_same_names(module: ModuleType) -> None:
     """The exceptions and constants of every backend are the same objects."""
-    public = {"LMTP", "SMTP", "SMTP_SSL", "default_ssl_context", *names.__all__}
+    public = {"LMTP", "SMTP", "SMTP_SSL", "default_ssl_context", "send", *names.__all__}
     assert public <= set(module.__all__)
     assert len(module.__all__) == len(set(module.__all__))
     for name in names.__all__:
         assert getattr(module, name) is getattr(names, name)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_the_same_function_for_one_message(module: ModuleType) -> None:
+    """`send` takes the same everywhere, and gives a coroutine where there are coroutines."""
+    assert inspect.signature(module.send) == inspect.signature(smtp_blocking.send)
+    coroutine = module.send(b"", "mx.test")
+    assert inspect.iscoroutine(coroutine)
+    coroutine.close()
 
 
 def test_equal_lines_would_be_found() -> None:

@@ -17,11 +17,11 @@ try:
 except ImportError as error:
     raise ImportError("smtp_anyio needs anyio: pip install 'sansio-smtp[anyio]'") from error
 
-from smtp_surface import kinds, names, socket_server
+from smtp_surface import kinds, names, once, socket_server
 from smtp_surface.names import *  # noqa: F403  # the same in every backend
 from smtp_surface.socket_client import ByteStream, Loop, SocketSMTP
 
-__all__ = ["LMTP", "SMTP", "SMTP_SSL", "Server", "default_ssl_context", "in_memory", "memory_pair", "serve"]
+__all__ = ["LMTP", "SMTP", "SMTP_SSL", "Server", "default_ssl_context", "in_memory", "memory_pair", "send", "serve"]
 __all__ += names.__all__
 
 #: What anyio brings to `smtp_surface.sockets`.
@@ -79,3 +79,4 @@ class Server(socket_server.SocketServer):
 
 
 serve, in_memory, memory_pair = Server.serve, Server.in_memory, Server.memory_pair
+send = once.AsyncOnce(SMTP, LMTP).send

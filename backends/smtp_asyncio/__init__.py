@@ -12,16 +12,15 @@ import socket
 import ssl
 from typing import Any
 
-from smtp_surface import names
+from smtp_surface import kinds, names, once
 from smtp_surface.async_driver import AsyncTransport
 from smtp_surface.asynchronous import AsyncSMTP
-from smtp_surface.kinds import OverLMTP, OverTLS
 from smtp_surface.names import *  # noqa: F403  # the same in every backend
 
 from .server import LoopServer
 from .transport import StreamTransport
 
-__all__ = ["LMTP", "SMTP", "SMTP_SSL", "Server", "default_ssl_context", "in_memory", "memory_pair", "serve"]
+__all__ = ["LMTP", "SMTP", "SMTP_SSL", "Server", "default_ssl_context", "in_memory", "memory_pair", "send", "serve"]
 __all__ += names.__all__
 
 #: Makes the context where none is given; replace it to change what a whole program verifies.
@@ -57,12 +56,12 @@ class SMTP(AsyncSMTP):
         raise TypeError(f"a socket, a pair of streams or a transport can be handed in, not {type(given).__name__}")
 
 
-class SMTP_SSL(OverTLS, SMTP):  # the name is `smtplib`'s
-    __doc__ = OverTLS.__doc__
+class SMTP_SSL(kinds.OverTLS, SMTP):  # the name is `smtplib`'s
+    __doc__ = kinds.OverTLS.__doc__
 
 
-class LMTP(OverLMTP, SMTP):
-    __doc__ = OverLMTP.__doc__
+class LMTP(kinds.OverLMTP, SMTP):
+    __doc__ = kinds.OverLMTP.__doc__
 
 
 class Server(LoopServer):
@@ -72,3 +71,4 @@ class Server(LoopServer):
 
 
 serve, in_memory, memory_pair = Server.serve, Server.in_memory, Server.memory_pair
+send = once.AsyncOnce(SMTP, LMTP).send

@@ -23,7 +23,7 @@ from smtp_proto.channel_binding import TLSFacts
 from smtp_proto.session import ClientSession
 from smtp_proto.states import Stage
 from smtp_proto.tls import facts_of
-from smtp_surface import names
+from smtp_surface import names, once
 from smtp_surface.addresses import _addr_only as _addr_only
 from smtp_surface.addresses import _fix_eols as _fix_eols
 from smtp_surface.addresses import _quote_periods as _quote_periods
@@ -53,6 +53,7 @@ __all__ = [
     "in_memory",
     "install_as_smtplib",
     "memory_pair",
+    "send",
 ]
 __all__ += names.__all__
 
@@ -262,3 +263,6 @@ class LMTP(OverLMTP, SMTP):
                 sock.close()
                 raise
             return self._begin(sock)
+
+
+send = once.BlockingOnce(SMTP, LMTP).send

@@ -136,6 +136,7 @@ class Conversations:
         # The public methods that flows call through `self`; each surface has them, blocking or as coroutines.
         auth: Callable[..., Any]
         close: Callable[[], Any]
+        connect: Callable[..., Any]
         data: Callable[[bytes | str], Any]
         docmd: Callable[..., Any]
         ehlo: Callable[..., Any]

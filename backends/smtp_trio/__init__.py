@@ -15,12 +15,12 @@ try:
 except ImportError as error:
     raise ImportError("smtp_trio needs trio: pip install 'sansio-smtp[trio]'") from error
 
-from smtp_surface import kinds, names
+from smtp_surface import kinds, names, once
 from smtp_surface.names import *  # noqa: F403  # the same in every backend
 from smtp_surface.socket_client import ByteStream, Loop, SocketSMTP
 from smtp_surface.socket_server import SocketServer
 
-__all__ = ["LMTP", "SMTP", "SMTP_SSL", "Server", "default_ssl_context", "in_memory", "memory_pair", "serve"]
+__all__ = ["LMTP", "SMTP", "SMTP_SSL", "Server", "default_ssl_context", "in_memory", "memory_pair", "send", "serve"]
 __all__ += names.__all__
 
 #: Makes the context where none is given; replace it to change what a whole program verifies.
@@ -90,3 +90,4 @@ class Server(SocketServer):
 
 
 serve, in_memory, memory_pair = Server.serve, Server.in_memory, Server.memory_pair
+send = once.AsyncOnce(SMTP, LMTP).send

@@ -6,6 +6,7 @@ import itertools
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from email.message import EmailMessage
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import pytest
@@ -107,6 +108,18 @@ def sending(message: bytes, *to: str) -> Operation:
     return lambda client: client.sendmail("a@client.test", list(to) or ["b@mx.test"], message)
 
 
+def sending_once(**options: Any) -> Operation:
+    """`send`, beside a client that knows the port, and has nothing to do with it."""
+
+    def operate(client: Any) -> Awaitable[Any]:
+        send = import_module(type(client).__module__).send
+        addresses = {"sender": "a@client.test", "recipients": ["b@mx.test", "c@mx.test"]}
+        sent: Awaitable[Any] = send(SMALL, "127.0.0.1", client._port, **addresses, **OPTIONS, **options)
+        return sent
+
+    return operate
+
+
 async def with_override(client: Any) -> None:
     """Step by step, through a method that somebody has made their own."""
 
@@ -144,7 +157,7 @@ OPERATIONS: dict[str, tuple[Preparation, Operation]] = {
     "expn": (introduced, lambda client: client.expn("list")),
     "docmd": (introduced, lambda client: client.docmd("xodd", "thing")),
     "putcmd": (introduced, lambda client: client.putcmd("noop", "put")),
-    "send": (introduced, lambda client: client.send("noop sent\r\n")),
+    "send by hand": (introduced, lambda client: client.send("noop sent\r\n")),
     "getreply": (owed_a_reply, lambda client: client.getreply()),
     "mail": (introduced, lambda client: client.mail("a@client.test")),
     "rcpt": (in_transaction, lambda client: client.rcpt("c@mx.test")),
@@ -157,6 +170,11 @@ OPERATIONS: dict[str, tuple[Preparation, Operation]] = {
     "sendmail with an override": (introduced, with_override),
     "send_message": (introduced, lambda client: client.send_message(email())),
     "deliver": (introduced, lambda client: client.deliver(email())),
+    "send": (introduced, sending_once()),
+    "send with a log-in": (
+        introduced,
+        sending_once(user="user", password="password", tls="required", context=client_context()),
+    ),
     "starttls": (introduced, lambda client: client.starttls(context=client_context())),
     "auth": (introduced, lambda client: client.auth("LOGIN", lambda challenge=None: "x", initial_response_ok=False)),
     "login": (introduced, lambda client: client.login("user", "password")),
@@ -205,7 +223,7 @@ def test_cancelled_at_every_point(backend: Backend, operation: str, doors: Doors
             points[backend.name] += attempt.struck
             # What `send` has written by hand is answered, and nobody but its caller knows that.
             due = client._session is not None and (
-                bool(client._session.connection.waiting) or (operation == "send" and not attempt.cancelled)
+                bool(client._session.connection.waiting) or (operation == "send by hand" and not attempt.cancelled)
             )
             await used_again(world, client, f"at {at}", due)
             await backend.pause()

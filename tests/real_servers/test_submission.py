@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from email import message_from_bytes, policy
+from typing import Any
 
 import pytest
 
@@ -42,6 +43,22 @@ def test_each_mechanism_logs_in(postfix: MailServer, mechanism: str, at_once: bo
     delivered = postfix.message("user13", ident)
     assert b"with ESMTPSA" in delivered  # RFC 3848: over TLS, logged in
     assert without_added(delivered) == message.stored
+
+
+@pytest.mark.parametrize("chunking", [False, True, "eager"])
+@pytest.mark.parametrize(("door", "policy"), [("submission", "required"), ("smtps", "implicit")])
+def test_a_connection_used_once(postfix: MailServer, door: str, policy: Any, chunking: Any) -> None:
+    """`send` logs in over TLS and delivers, QUIT in the same flight as the message."""
+    ident = new_ident()
+    message = with_header(ident, BODIES["plain"])
+    outcome = smtp_blocking.send(
+        message.sent, HOST, postfix.ports[door], sender=SENDER, recipients=[address("user14")],
+        user="user00", password=PASSWORDS["user00"], tls=policy, context=certificates.client_context(),
+        timeout=TIMEOUT, chunking=chunking,
+    )  # fmt: skip
+    assert outcome.delivered
+    assert outcome.queue_id
+    assert without_added(postfix.message("user14", ident)) == message.stored
 
 
 @pytest.mark.parametrize("mechanism", MECHANISMS)
