@@ -33,7 +33,7 @@ class Tests(NamedTuple):
     real: tuple[tuple[str, str], ...] = ()  # servers of another make
 
     def __str__(self) -> str:
-        named = [("the RFC's examples", self.examples), ("our server", self.ours), *self.real]
+        named = [("the examples of its document", self.examples), ("our server", self.ours), *self.real]
         return ", ".join(f"[{name}](../{path})" for name, path in named if path)
 
     @property
@@ -42,7 +42,7 @@ class Tests(NamedTuple):
 
 
 _WIRE = "tests/conformance/test_extensions.py"
-_PARAMETERS = "tests/test_parameters.py"
+_EXAMPLES = "tests/test_rfc_examples.py"
 _SERVER = "tests/test_server_session_parameters.py"
 _COMMANDS = "tests/conformance/test_extension_commands.py"
 _REAL = "tests/real_servers/test_extensions.py"
@@ -54,15 +54,19 @@ EXTENSIONS: dict[str, tuple[str, str, Tests]] = {
     "SIZE": (
         "RFC 1870",
         "declared by `sendmail`; a message that is larger than the server's limit is not sent",
-        Tests(_PARAMETERS, _SERVER, (("Postfix", _SUBMISSION),)),
+        Tests(_EXAMPLES, _SERVER, (("Postfix", _SUBMISSION),)),
     ),
     "8BITMIME": (
         "RFC 6152",
         "said where the message needs it; re-encoded where the server lacks it",
-        Tests(_PARAMETERS, "tests/test_server_session_bodies.py", (("Postfix, Exim", _REAL),)),
+        Tests(_EXAMPLES, "tests/test_server_session_bodies.py", (("Postfix, Exim", _REAL),)),
     ),
-    "BINARYMIME": ("RFC 3030", "where the message needs it, with CHUNKING", Tests(_PARAMETERS, _SERVER)),
-    "CHUNKING": ("RFC 3030", "`chunking=`; BDAT", Tests("", "tests/test_server_session_bodies.py")),
+    "BINARYMIME": (
+        "RFC 3030",
+        "where the message needs it, with CHUNKING",
+        Tests(_EXAMPLES, "tests/conformance/test_binary.py"),
+    ),
+    "CHUNKING": ("RFC 3030", "`chunking=`; BDAT", Tests(_EXAMPLES, "tests/test_server_session_bodies.py")),
     "SMTPUTF8": (
         "RFC 6531",
         "said where an address or a header needs it; `verify` and `expn` too",
@@ -78,7 +82,7 @@ EXTENSIONS: dict[str, tuple[str, str, Tests]] = {
         "`starttls()`, `tls=`",
         Tests("", "tests/conformance/test_tls.py", (("Postfix, Exim", _SUBMISSION),)),
     ),
-    "AUTH": ("RFC 4954", "`login()`, `auth()`: see below", Tests(_PARAMETERS, _SERVER, (("Postfix", _SUBMISSION),))),
+    "AUTH": ("RFC 4954", "`login()`, `auth()`: see below", Tests(_EXAMPLES, _SERVER, (("Postfix", _SUBMISSION),))),
     "ENHANCEDSTATUSCODES": (
         "RFC 2034",
         "`enhanced` on replies, exceptions and outcomes",
@@ -87,23 +91,23 @@ EXTENSIONS: dict[str, tuple[str, str, Tests]] = {
     "DSN": (
         "RFC 3461, RFC 6533",
         "by recipient with `Recipient`",
-        Tests(_PARAMETERS, _SERVER, (("Postfix", _SUBMISSION), ("Exim", _REAL))),
+        Tests(_EXAMPLES, _SERVER, (("Postfix", _SUBMISSION), ("Exim", _REAL))),
     ),
-    "DELIVERBY": ("RFC 2852", "", Tests(_PARAMETERS, _SERVER)),
+    "DELIVERBY": ("RFC 2852", "", Tests(_EXAMPLES, _SERVER)),
     "FUTURERELEASE": ("RFC 4865", "", Tests("", _SERVER)),
-    "MT-PRIORITY": ("RFC 6710", "", Tests(_PARAMETERS, _SERVER)),
-    "REQUIRETLS": ("RFC 8689", "over TLS only", Tests(_PARAMETERS, _SERVER)),
-    "RRVS": ("RFC 7293", "", Tests(_PARAMETERS, _SERVER)),
-    "NO-SOLICITING": ("RFC 3865", "", Tests("", _SERVER)),
+    "MT-PRIORITY": ("RFC 6710", "", Tests(_EXAMPLES, _SERVER)),
+    "REQUIRETLS": ("RFC 8689", "over TLS only", Tests(_EXAMPLES, _SERVER)),
+    "RRVS": ("RFC 7293", "", Tests(_EXAMPLES, _SERVER)),
+    "NO-SOLICITING": ("RFC 3865", "", Tests(_EXAMPLES, _SERVER)),
     "LIMITS": (
         "RFC 9422",
         "heeded by `sendmail`, `send_message` and `deliver`: several transactions; `reconnect`",
         Tests("", "tests/test_limits.py"),
     ),
-    "ETRN": ("RFC 1985", "`etrn()`", Tests(_COMMANDS, _COMMANDS, (("Postfix", _REAL),))),
-    "BURL": ("RFC 4468", "`burl()`", Tests(_COMMANDS, "tests/test_server_session_extensions.py")),
+    "ETRN": ("RFC 1985", "`etrn()`", Tests(_EXAMPLES, _COMMANDS, (("Postfix", _REAL),))),
+    "BURL": ("RFC 4468", "`burl()`", Tests(_EXAMPLES, "tests/test_server_session_extensions.py")),
     "XCLIENT": ("Postfix's XCLIENT_README", "`xclient()`", Tests("", _COMMANDS, (("Postfix", _REAL),))),
-    "XFORWARD": ("Postfix's XFORWARD_README", "`xforward()`", Tests("", _COMMANDS, (("Postfix", _REAL),))),
+    "XFORWARD": ("Postfix's XFORWARD_README", "`xforward()`", Tests(_EXAMPLES, _COMMANDS, (("Postfix", _REAL),))),
     "HELP": ("RFC 5321", "`help()`", Tests("", "tests/conformance/test_commands.py")),
     "VRFY": ("RFC 5321", "`verify()`", Tests("", _COMMANDS)),
     "EXPN": ("RFC 5321", "`expn()`", Tests("", _COMMANDS)),

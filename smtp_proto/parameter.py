@@ -6,7 +6,7 @@ A parameter *is* its text, a `str` as it stands in the command, so that it goes 
 
 * which command it belongs to: `Mail` and `Rcpt` refuse the others', and two that exclude each other
   (`check_placement`);
-* what its RFC allows: `InvalidArgument` otherwise, naming keyword and RFC;
+* what its RFC allows: `InvalidArgument` otherwise, naming keyword, extension and RFC;
 * what the server's EHLO offers (`lacking`).
 
 The server reads the same classes (`typed_parameter`, used by `smtp_proto.parsing`) and judges them by the same
@@ -82,7 +82,7 @@ class Parameter(str):
 
     @classmethod
     def wrong(cls, problem: str) -> InvalidArgument:
-        return InvalidArgument(cls.keyword, f"{problem} ({cls.rfc})")
+        return InvalidArgument(cls.keyword, f"{problem} ({cls.extension}, {cls.rfc})")
 
     def _values(self) -> tuple[Any, ...]:
         return tuple(getattr(self, name) for name in self.fields)
@@ -158,5 +158,7 @@ def lacking(parameters: Iterable[str], offer: Extensions, *, encrypted: bool) ->
                 return f"{parameter.keyword} needs the extension {extension} ({rfc}); the server offers {offered}"
         problem = parameter.beyond(offer, encrypted)
         if problem is not None:
-            return f"{parameter.keyword} ({parameter.rfc}): {problem}"
+            extension = parameter.extension
+            said = " ".join(filter(None, (extension, offer.get(extension))))
+            return f"{parameter.keyword} ({extension}, {parameter.rfc}): {problem}; the server offers {said}"
     return None

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smtp_proto import parameters
 from smtp_proto.commands import Mail, Rcpt
 from smtp_proto.errors import InvalidArgument
 from smtp_proto.extensions import Extensions
@@ -36,13 +37,13 @@ from smtp_proto.parameters import (
 
 # Value and text.  Those behind a comment are the examples of the RFC.
 PAIRS: list[tuple[Parameter, str]] = [
-    (Size(500000), "SIZE=500000"),  # RFC 1870 6
+    (Size(500000), "SIZE=500000"),  # RFC 1870 8
     (Size(0), "SIZE=0"),
     (Body("7BIT"), "BODY=7BIT"),
-    (Body("8bitmime"), "BODY=8BITMIME"),  # RFC 6152 2
+    (Body("8bitmime"), "BODY=8BITMIME"),  # RFC 6152 3
     (Body("BINARYMIME"), "BODY=BINARYMIME"),  # RFC 3030 4.2
     (SmtpUtf8(), "SMTPUTF8"),
-    (RequireTLS(), "REQUIRETLS"),  # RFC 8689 2
+    (RequireTLS(), "REQUIRETLS"),  # RFC 8689 A.1
     (AuthenticatedAs("e=mc2@example.com"), "AUTH=e+3Dmc2@example.com"),  # RFC 4954 5
     (AuthenticatedAs(None), "AUTH=<>"),
     (Ret("hdrs"), "RET=HDRS"),  # RFC 3461 10.1
@@ -63,13 +64,14 @@ PAIRS: list[tuple[Parameter, str]] = [
     (HoldFor(25200), "HOLDFOR=25200"),
     (HoldUntil("2007-05-25T09:00:00Z"), "HOLDUNTIL=2007-05-25T09:00:00Z"),
     (HoldUntil(datetime(2027, 1, 1, 1, tzinfo=timezone(timedelta(hours=1)))), "HOLDUNTIL=2027-01-01T00:00:00Z"),
-    (Rrvs("2014-04-03T23:01:00Z"), "RRVS=2014-04-03T23:01:00Z"),  # RFC 7293 3
+    (Rrvs("2014-04-03T23:01:00Z"), "RRVS=2014-04-03T23:01:00Z"),  # RFC 7293 14.1
     (Rrvs(datetime(2014, 4, 3, tzinfo=UTC), "c"), "RRVS=2014-04-03T00:00:00Z;C"),
-    (MtPriority(6), "MT-PRIORITY=6"),  # RFC 6710 4.1
+    (MtPriority(6), "MT-PRIORITY=6"),  # RFC 6710 6
     (MtPriority(-9), "MT-PRIORITY=-9"),
     (Solicit("org.example:ADV:ADLT"), "SOLICIT=org.example:ADV:ADLT"),
     (Solicit("net.example:ADV", "org.example:ADV"), "SOLICIT=net.example:ADV,org.example:ADV"),
 ]
+CLASSES = list(dict.fromkeys(type(pair[0]) for pair in PAIRS))
 
 
 def through_pickle(value: Parameter) -> Parameter:
@@ -172,10 +174,12 @@ def test_copies(parameter: Parameter, copied: Callable[[Parameter], Parameter]) 
     ],
 )
 def test_what_is_out_of_range_is_not_built(make: Callable[[], Parameter]) -> None:
-    """A value that the RFC does not allow is an `InvalidArgument` that names keyword and RFC."""
+    """A value that the RFC does not allow is an `InvalidArgument` that names keyword, extension and RFC."""
     with pytest.raises(InvalidArgument) as caught:
         make()
-    assert "RFC" in str(caught.value) or caught.value.argument == "parameter"
+    known = {one.keyword: one for one in CLASSES}.get(caught.value.argument)
+    assert known is not None or caught.value.argument == "parameter"
+    assert known is None or f"({known.extension}, {known.rfc})" in str(caught.value)
 
 
 def test_parameters_do_not_change() -> None:
@@ -233,9 +237,9 @@ def test_parameters_beside_each_other() -> None:
     """Typed, none stands twice, and HOLDFOR not beside HOLDUNTIL; of plain strings nobody knows better than who wrote
     them."""
     until = HoldUntil("2027-01-01T00:00:00Z")
-    for parameters in ([Size(1), Size(2)], [Size(1), "size=2"], [HoldFor(1), until], [until, "holdfor=1"]):
+    for beside in ([Size(1), Size(2)], [Size(1), "size=2"], [HoldFor(1), until], [until, "holdfor=1"]):
         with pytest.raises(InvalidArgument):
-            Mail("a@example.org", parameters)
+            Mail("a@example.org", beside)
     assert Mail("a@example.org", ["SIZE=1", "SIZE=2", "NOTIFY=NEVER"]).get(Size) is None
 
 
@@ -250,6 +254,27 @@ def test_a_parameter_of_ones_own() -> None:
     assert isinstance(typed_parameter("MAIL", "xown"), XOwn)
     assert typed_parameter("RCPT", "xown") == "xown"
     assert lacking([XOwn()], Extensions({"XOWN": ""}), encrypted=False) is None
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.keyword)
+def test_each_mistake_with_each_parameter(kind: type[Parameter]) -> None:
+    """Out of range, on the wrong command, or not offered: an error that names the extension, the RFC and the offer."""
+    assert {one.keyword for one in CLASSES} == {one.keyword for one in vars(parameters).values() if is_parameter(one)}
+    named = f"{kind.extension}, {kind.rfc}"
+    with pytest.raises(InvalidArgument, match=named) as caught:
+        typed_parameter(kind.command, f"{kind.keyword}=\x7f")
+    assert caught.value.argument == kind.keyword
+    parameter = next(pair[0] for pair in PAIRS if type(pair[0]) is kind)
+    wrong = Rcpt if kind.command == "MAIL" else Mail
+    with pytest.raises(InvalidArgument, match=f"{kind.keyword}.*of {kind.command}, not of .*{named}"):
+        wrong("a@example.org", [parameter])
+    problem = lacking([parameter], Extensions({"HELP": "", "X": "1"}), encrypted=True)
+    assert problem is not None
+    assert f"{kind.extension} ({kind.rfc}); the server offers HELP, X" in problem
+
+
+def is_parameter(one: object) -> bool:
+    return isinstance(one, type) and issubclass(one, Parameter) and "keyword" in vars(one)
 
 
 # -- what a server offers ---------------------------------------------------------------------------------------------

@@ -1,0 +1,66 @@
+"""BINARYMIME (RFC 3030): whatever octets a message has, they arrive on every backend, by LMTP as well."""
+
+from __future__ import annotations
+
+from email.message import EmailMessage
+
+import pytest
+
+import smtp_blocking
+from smtp_proto.handler import ReceivedMessage
+from smtp_proto.parameters import Body
+from smtp_proto.server_session import Settings
+from tests.scripted import ScriptedServer
+from tests.scripts import NOOP, QUIT, opening
+
+from .backends import Backend
+
+# Every octet, line ends of every kind, what would end a DATA, and no line end at the end.
+CONTENT = bytes(range(256)) * 40 + b"\r\n.\r\n.\n\r.\r\nQUIT\r\n\0"
+HEADER = b"Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: image/x\r\nContent-Transfer-Encoding: binary\r\n\r\n"
+OFFER = Settings(offer=("BINARYMIME",))
+
+KINDS = pytest.mark.parametrize("kind", ["SMTP", "LMTP"])
+
+
+def only(server: smtp_blocking.Server) -> ReceivedMessage:
+    """The one message that has come, said to be what it is, for both recipients."""
+    [message] = server.messages
+    assert message.to == ("b@mx.test", "c@mx.test")
+    assert repr(message.mail.get(Body)) == "Body(type='BINARYMIME')"
+    return message
+
+
+@KINDS
+@pytest.mark.parametrize(
+    "options", [[], [Body("BINARYMIME")], ["BODY=BINARYMIME"]], ids=["found out", "typed", "plain"]
+)
+def test_octets(backend: Backend, kind: str, options: list[str]) -> None:
+    """Octets that need it go as BINARYMIME, asked for or not, and arrive one by one as they were."""
+    with smtp_blocking.Server(settings=OFFER, lmtp=kind == "LMTP") as server, backend.connect(server, kind) as client:
+        assert client.sendmail("a@client.test", ["b@mx.test", "c@mx.test"], HEADER + CONTENT, options) == {}
+        assert client.noop()[0] == 250
+    assert only(server).content == HEADER + CONTENT
+
+
+@KINDS
+def test_an_email_message(backend: Backend, kind: str) -> None:
+    """A part whose transfer encoding is binary is not encoded in another way."""
+    message = EmailMessage()
+    message["From"], message["To"], message["Subject"] = "a@client.test", "b@mx.test, c@mx.test", "x"
+    message.set_content(CONTENT, "image", "x", cte="binary")
+    with smtp_blocking.Server(settings=OFFER, lmtp=kind == "LMTP") as server, backend.connect(server, kind) as client:
+        outcome = client.deliver(message)
+    assert outcome.delivered
+    assert only(server).content.partition(b"\r\n\r\n")[2].rstrip(b"\r\n") == CONTENT.rstrip(b"\r\n")
+
+
+@pytest.mark.parametrize(
+    "offer", [[], ["BINARYMIME"], ["CHUNKING"]], ids=["neither", "BINARYMIME only", "CHUNKING only"]
+)
+def test_where_it_is_not_offered(backend: Backend, offer: list[str]) -> None:
+    """Asked for in so many words it is `SMTPNotSupportedError` without both extensions; nothing is sent."""
+    with ScriptedServer([*opening(*offer), *NOOP, *QUIT]) as server, backend.connect(server) as client:
+        with pytest.raises(backend.module.SMTPNotSupportedError, match="RFC 3030"):
+            client.sendmail("a@client.test", "b@mx.test", HEADER + CONTENT, [Body("BINARYMIME")])
+        assert client.noop()[0] == 250

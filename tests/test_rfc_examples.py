@@ -1,0 +1,156 @@
+"""The examples of the documents that define extensions: what they print is what we write, and what we read.
+
+A line is as the document has it, but for two things that it leaves open: verbs may be in any letter case (RFC 5321 2.4;
+ours are those of `smtplib`), and lines that were broken to fit a page are whole.
+"""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from smtp_proto.commands import Bdat, Burl, Command, Etrn, Mail, Rcpt, XForward
+from smtp_proto.parameters import (
+    AuthenticatedAs,
+    Body,
+    By,
+    EnvId,
+    MtPriority,
+    Notify,
+    ORcpt,
+    RequireTLS,
+    Ret,
+    Rrvs,
+    Size,
+    Solicit,
+)
+from smtp_proto.parsing import parse_command
+from smtp_proto.server_session import Settings
+
+from .serving import Deciding, Served
+
+OUTBOX = (
+    "imap://harry@gryffindor.example.com/outbox;uid=25;urlauth=submit+harry:internal:91354a473744909de610943775f92038"
+)
+
+
+def dsn(user: str, *conditions: str) -> Rcpt:
+    """A recipient of RFC 3461's example, who is also the original one."""
+    return Rcpt(user, [Notify(*conditions), ORcpt(user)])
+
+
+EXAMPLES: list[tuple[str, Command, str]] = [
+    (
+        "RFC 1870 8",
+        Mail("ned@thor.innosoft.com", [Size(500000)]),
+        "MAIL FROM:<ned@thor.innosoft.com> SIZE=500000",
+    ),
+    ("RFC 1985 5.3", Etrn("foo.com"), "ETRN foo.com"),
+    ("RFC 2852 4", Mail("eljefe@bigbiz.com", [By(120, "R")]), "MAIL FROM:<eljefe@bigbiz.com> BY=120;R"),
+    ("RFC 3030 4.1", Bdat(86, last=True), "BDAT 86 LAST"),
+    (
+        "RFC 3030 4.2",
+        Mail("ned@ymir.claremont.edu", [Body("BINARYMIME")]),
+        "MAIL FROM:<ned@ymir.claremont.edu> BODY=BINARYMIME",
+    ),
+    ("RFC 3030 4.2", Bdat(100000), "BDAT 100000"),
+    ("RFC 3030 4.2", Bdat(0, last=True), "BDAT 0 LAST"),
+    (
+        "RFC 3461 10.1",
+        Mail("Alice@Example.ORG", [Ret("HDRS"), EnvId("QQ314159")]),
+        "MAIL FROM:<Alice@Example.ORG> RET=HDRS ENVID=QQ314159",
+    ),
+    (
+        "RFC 3461 10.1",
+        dsn("Bob@Example.COM", "SUCCESS"),
+        "RCPT TO:<Bob@Example.COM> NOTIFY=SUCCESS ORCPT=rfc822;Bob@Example.COM",
+    ),
+    (
+        "RFC 3461 10.1",
+        dsn("Dana@Ivory.EDU", "SUCCESS", "FAILURE"),
+        "RCPT TO:<Dana@Ivory.EDU> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;Dana@Ivory.EDU",
+    ),
+    ("RFC 3461 10.1", Rcpt("Fred@Bombs.AF.MIL", [Notify("NEVER")]), "RCPT TO:<Fred@Bombs.AF.MIL> NOTIFY=NEVER"),
+    (
+        "RFC 3461 10.5",
+        Rcpt("Sam@Boondoggle.GOV", [Notify("SUCCESS"), ORcpt("George@Tax-ME.GOV")]),
+        "RCPT TO:<Sam@Boondoggle.GOV> NOTIFY=SUCCESS ORCPT=rfc822;George@Tax-ME.GOV",
+    ),
+    (
+        "RFC 3865 2.3",
+        Mail("save@example.com", [Solicit("org.example:ADV:ADLT")]),
+        "MAIL FROM:<save@example.com> SOLICIT=org.example:ADV:ADLT",
+    ),
+    ("RFC 4468 3.4", Burl(OUTBOX, last=True), f"BURL {OUTBOX} LAST"),
+    (
+        "RFC 4954 5",
+        Mail("e=mc2@example.com", [AuthenticatedAs("e=mc2@example.com")]),
+        "MAIL FROM:<e=mc2@example.com> AUTH=e+3Dmc2@example.com",
+    ),
+    (
+        "RFC 6152 3",
+        Mail("ned@ymir.claremont.edu", [Body("8BITMIME")]),
+        "MAIL FROM:<ned@ymir.claremont.edu> BODY=8BITMIME",
+    ),
+    ("RFC 6710 6", Mail("eljefe@example.net", [MtPriority(6)]), "MAIL FROM:<eljefe@example.net> MT-PRIORITY=6"),
+    (
+        "RFC 7293 14.1",
+        Rcpt("receiver@example.com", [Rrvs("2014-04-03T23:01:00Z")]),
+        "RCPT TO:<receiver@example.com> RRVS=2014-04-03T23:01:00Z",
+    ),
+    ("RFC 8689 A.1", Mail("roger@example.org", [RequireTLS()]), "MAIL FROM:<roger@example.org> REQUIRETLS"),
+    (
+        "Postfix's XFORWARD_README",
+        XForward({"NAME": "spike.porcupine.org", "ADDR": "168.100.189.2", "PROTO": "ESMTP"}),
+        "XFORWARD NAME=spike.porcupine.org ADDR=168.100.189.2 PROTO=ESMTP",
+    ),
+]
+IDS = [f"{where}: {line.partition(' ')[0]}" for where, _, line in EXAMPLES]
+_VERB = re.compile(rb"mail from:|rcpt to:|[a-z]+", re.IGNORECASE)
+
+
+@pytest.mark.parametrize(("where", "command", "line"), EXAMPLES, ids=IDS)
+def test_a_line_of_an_example(where: str, command: Command, line: str) -> None:
+    """The command is written as the document writes it, and what the document writes is read as the command."""
+    assert _VERB.sub(lambda verb: verb[0].upper(), command.line, count=1) == f"{line}\r\n".encode(), where
+    read = parse_command(line.encode())
+    assert type(read) is type(command)
+    assert repr(read) == repr(command)
+
+
+def test_simple_chunking() -> None:
+    """RFC 3030 4.1: the conversation, with its 86 octets."""
+    message = b"To: Susan@random.com\r\nFrom: Sam@random.com\r\nSubject: This is a bodyless test message\r\n"
+    assert len(message) == 86
+    handler = Deciding()
+    heard = Served(
+        b"EHLO ymir.claremont.edu\r\nMAIL FROM:<Sam@Random.com>\r\nRCPT TO:<Susan@Random.com>\r\nBDAT 86 LAST\r\n",
+        message,
+        b"QUIT\r\n",
+        handler=handler,
+    )
+    assert heard.codes == [250, 250, 250, 250, 221]
+    assert [one.content for one in handler.messages] == [message]
+
+
+def test_pipelined_binary_chunks() -> None:
+    """RFC 3030 4.2: the conversation, its chunks and the empty last one in one flight, with octets of every kind."""
+    message = bytes(range(256)) * 391 + b"\0" * 228
+    assert len(message) == 100324
+    handler = Deciding()
+    envelope = (
+        b"MAIL FROM:<ned@ymir.claremont.edu> BODY=BINARYMIME\r\n"
+        b"RCPT TO:<gvaudre@cnri.reston.va.us>\r\nRCPT TO:<jstewart@cnri.reston.va.us>\r\n"
+    )
+    chunks = b"BDAT 100000\r\n" + message[:100000] + b"BDAT 324\r\n" + message[100000:] + b"BDAT 0 LAST\r\n"
+    heard = Served(
+        b"EHLO ymir.claremont.edu\r\n",
+        envelope,
+        chunks,
+        b"QUIT\r\n",
+        handler=handler,
+        settings=Settings("cnri.reston.va.us", offer=("BINARYMIME",)),
+    )
+    assert heard.codes == [250, *[250] * 3, *[250] * 3, 221]
+    assert [one.content for one in handler.messages] == [message]
