@@ -139,6 +139,73 @@ MECHANISMS: dict[str, tuple[str, Tests]] = {
     "ANONYMOUS": ("RFC 4505", Tests("", _OURS)),
 }
 
+_INTERNATIONAL = "tests/test_internationalized_mail.py"
+_AUTH = "tests/conformance/test_auth.py"
+_LOGIN = "tests/conformance/test_login.py"
+#: What is neither a keyword nor a mechanism: how it is done, and the tests.
+BEHAVIOUR: dict[str, tuple[str, Tests]] = {
+    "User names and passwords in UTF-8": (
+        "RFC 4616; a NUL or a lone surrogate is a `ValueError`",
+        Tests("", _AUTH, (("Postfix, Dovecot", _SUBMISSION),)),
+    ),
+    "Initial response of AUTH": (
+        "RFC 4954 4: sent at once unless `initial_response_ok=False`; an empty one is `=`",
+        Tests("", _AUTH, (("Postfix", _SUBMISSION),)),
+    ),
+    "Cancelling AUTH": (
+        "RFC 4954 4: `*` where a challenge makes no sense, or the client's side fails; read and obeyed by the server",
+        Tests("", _AUTH),
+    ),
+    "Stopping at 535": (
+        "no other mechanism is tried with credentials that were wrong (535), nor at 454 and 421",
+        Tests("", _LOGIN),
+    ),
+    "`AUTH=` lines of old servers": ("read like `AUTH`, and joined with it", Tests("", "tests/test_extensions.py")),
+    "SIZE before MAIL": (
+        "a message that is larger than the server takes is refused as by a 552; nothing is sent",
+        Tests("", _WIRE, (("Postfix", _SUBMISSION),)),
+    ),
+    "8-bit content to a server of 7 bits": (
+        "encoded anew (RFC 6152 3), unless it is signed: then refused",
+        Tests("", _INTERNATIONAL),
+    ),
+    "SMTPUTF8 where it is needed": (
+        "by the envelope or the headers, and nowhere else",
+        Tests("", _INTERNATIONAL, (("Postfix, Exim", _ARRIVAL),)),
+    ),
+    "Domains beyond ASCII": (
+        "A-labels (IDNA 2008, extra `idna`) where nothing else needs SMTPUTF8",
+        Tests("", _INTERNATIONAL),
+    ),
+    "Pipelining across messages": (
+        "the end of one message and the next envelope in one flight",
+        Tests("", "tests/test_many.py"),
+    ),
+    "Enhanced status codes read": (
+        "`enhanced` of replies, exceptions and outcomes",
+        Tests("", "tests/test_reply_values.py", (("Postfix, Exim", "tests/real_servers/test_refusals.py"),)),
+    ),
+}
+
+#: Extension: what `sendmail`, `send_message` and `deliver` do where it is not offered.  All that is not here is an
+#: `SMTPNotSupportedError` before anything is sent.
+FALLBACKS = {
+    "SIZE": "nothing is declared, and nothing is checked; a typed `Size` is refused",
+    "8BITMIME": "8-bit content is encoded anew (RFC 6152 3), or refused where it is signed; a typed `Body` is refused",
+    "BINARYMIME": "encoded as base64 (RFC 3030 3), or refused where it is signed; a typed `Body` is refused",
+    "CHUNKING": "DATA",
+    "SMTPUTF8": "A-labels where only a domain needs it; else refused",
+    "PIPELINING": "one command at a time",
+    "STARTTLS": 'as `tls=` says: "opportunistic" goes on in the clear, "required" never does',
+    "ENHANCEDSTATUSCODES": "`enhanced` is what a reply has, None where it has none",
+    "LIMITS": "one transaction for all recipients",
+    "DSN": "refused. A relay may go on without, and report itself (RFC 3461 10.4); who submits is told instead",
+    "DELIVERBY": "refused, in mode N as well: no server further on would know of the time",
+    "MT-PRIORITY": "refused. RFC 6758 has a header field for it, which an application can add itself",
+    "RRVS": "refused. RFC 7293 has a header field for it, which an application can add itself",
+    "BURL": "refused. The message goes by `sendmail`, in the octets that the URL leads to",
+}
+
 #: What is left out, and why.
 LEFT_OUT = {
     "MTRK (RFC 3885)": "it asks for a tracking service (MTQP, RFC 3887) that no server is known to have",
@@ -190,6 +257,18 @@ BEFORE_MECHANISMS = """
 [Logging in](authentication.md) explains how they are chosen.
 """
 
+BEFORE_BEHAVIOUR = """
+## What is done with them
+"""
+
+BEFORE_FALLBACKS = """
+## Where an extension is not offered
+
+What is asked for in earnest and cannot be had is an `SMTPNotSupportedError` that names the extension, its RFC and what
+the server does offer; nothing is sent, and the session goes on. No typed parameter is left out in silence. With these
+there is more to say:
+"""
+
 BEFORE_LEFT_OUT = """
 ## Left out
 """
@@ -237,6 +316,19 @@ def mechanisms() -> str:
     return "\n".join(lines)
 
 
+def behaviour() -> str:
+    """The table of what is done beyond keywords and mechanisms."""
+    lines = ["| what | how | tested with |", "|---|---|---|"]
+    return "\n".join([*lines, *(f"| {what} | {how} | {tests} |" for what, (how, tests) in BEHAVIOUR.items())])
+
+
+def fallbacks() -> str:
+    """The table of what is done where an extension is not offered."""
+    return "\n".join(
+        ["| extension | not offered |", "|---|---|", *(f"| {n} | {how} |" for n, how in FALLBACKS.items())]
+    )
+
+
 def left_out() -> str:
     """The list of what is left out."""
     return "\n".join(["| what | why |", "|---|---|", *(f"| {what} | {why} |" for what, why in LEFT_OUT.items())])
@@ -244,7 +336,10 @@ def left_out() -> str:
 
 def document() -> str:
     """The whole of `docs/extensions.md`."""
-    parts = (INTRODUCTION, extensions(), BEFORE_MECHANISMS, mechanisms(), BEFORE_LEFT_OUT, left_out(), "")
+    parts = (
+        *(INTRODUCTION, extensions(), BEFORE_MECHANISMS, mechanisms(), BEFORE_BEHAVIOUR, behaviour()),
+        *(BEFORE_FALLBACKS, fallbacks(), BEFORE_LEFT_OUT, left_out(), ""),
+    )
     return "\n".join(parts)
 
 

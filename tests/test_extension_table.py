@@ -12,7 +12,10 @@ from smtp_proto.sasl_choice import ON_REQUEST, PREFERENCE
 from smtp_proto.sasl_server import SERVER_MECHANISMS
 
 ROOT = Path(__file__).parent.parent
-CLAIMS = {**{name: row[2] for name, row in table.EXTENSIONS.items()}, **{n: r[1] for n, r in table.MECHANISMS.items()}}
+CLAIMS = {
+    **{name: row[2] for name, row in table.EXTENSIONS.items()},
+    **{name: row[1] for name, row in (table.MECHANISMS | table.BEHAVIOUR).items()},
+}
 # How a test speaks of what is not called by its keyword.
 OTHER_NAMES = {
     "8BITMIME": ["eight", "8BITMIME"],
@@ -23,7 +26,20 @@ OTHER_NAMES = {
     "CHUNKING": ["BDAT"],
     "SMTPUTF8": ["SMTPUTF8", "utf8", "jürgen"],
     "AUTH": ["AuthenticatedAs", "AUTH", "login"],
+    "User names and passwords in UTF-8": ["UTF-8"],
+    "Initial response of AUTH": ["initial_response_ok"],
+    "Cancelling AUTH": ["test_cancelling"],
+    "Stopping at 535": ["test_no_other_mechanism"],
+    "`AUTH=` lines of old servers": ["AUTH=LOGIN"],
+    "SIZE before MAIL": ["too_large"],
+    "8-bit content to a server of 7 bits": ["8bit"],
+    "SMTPUTF8 where it is needed": ["SMTPUTF8", "international"],
+    "Domains beyond ASCII": ["U-label"],
+    "Pipelining across messages": ["flight"],
+    "Enhanced status codes read": ["enhanced"],
 }
+# What the survey of the field lists that is no keyword of EHLO, mechanism or behaviour.
+LEFT_OUT = ["MTRK", "CONPERM", "CONNEG", "ATRN", "CHECKPOINT", "DIGEST-MD5"]
 
 
 def test_the_document_is_up_to_date() -> None:
@@ -41,6 +57,21 @@ def test_nothing_in_the_code_is_without_a_row() -> None:
     assert {one.verb for one in (Burl, Etrn, XClient, XForward)} <= set(table.EXTENSIONS)
     assert table.offered() <= set(table.EXTENSIONS)
     assert {*PREFERENCE, *ON_REQUEST, *SERVER_MECHANISMS} == set(table.MECHANISMS)
+
+
+def test_what_is_left_out_has_a_reason() -> None:
+    """What other programs know and this one does not is listed with the reason, and nothing is listed as both."""
+    listed = [name for what in table.LEFT_OUT for name in what.partition(" (")[0].split(", ")]
+    assert listed == LEFT_OUT
+    assert not set(listed) & {*table.EXTENSIONS, *table.MECHANISMS}
+    assert all(table.LEFT_OUT.values())
+
+
+def test_doing_without() -> None:
+    """What is done without an extension is said of extensions that there are, each of those with parameters of its own
+    for which an RFC knows a way to do without among them."""
+    assert {"8BITMIME", "BINARYMIME", "SMTPUTF8", "DSN", "DELIVERBY", "MT-PRIORITY"} <= set(table.FALLBACKS)
+    assert set(table.FALLBACKS) <= set(table.EXTENSIONS)
 
 
 @pytest.mark.parametrize("name", CLAIMS)
