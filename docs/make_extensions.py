@@ -105,7 +105,11 @@ EXTENSIONS: dict[str, tuple[str, str, Tests]] = {
         Tests("", "tests/test_limits.py"),
     ),
     "ETRN": ("RFC 1985", "`etrn()`", Tests(_EXAMPLES, _COMMANDS, (("Postfix", _REAL),))),
-    "BURL": ("RFC 4468", "`burl()`", Tests(_EXAMPLES, "tests/test_server_session_extensions.py")),
+    "BURL": (
+        "RFC 4468",
+        "`burl()`",
+        Tests(_EXAMPLES, "tests/test_server_session_extensions.py", (("Dovecot", "tests/real_servers/test_burl.py"),)),
+    ),
     "XCLIENT": ("Postfix's XCLIENT_README", "`xclient()`", Tests("", _COMMANDS, (("Postfix", _REAL),))),
     "XFORWARD": ("Postfix's XFORWARD_README", "`xforward()`", Tests(_EXAMPLES, _COMMANDS, (("Postfix", _REAL),))),
     "HELP": ("RFC 5321", "`help()`", Tests("", "tests/conformance/test_commands.py")),

@@ -18,6 +18,7 @@ from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword, Session
 import smtp_blocking
 from smtp_proto.server_session import Settings
 from tests.certificates import authority, client_context, server_context
+from tests.conformance.backends import BACKENDS, Backend
 from tests.leaks import nothing_left_behind
 from tests.needs import needs_program
 from tests.scripts import MESSAGE, PATIENCE
@@ -178,6 +179,51 @@ def test_implicit_tls() -> None:
     ):
         client.sendmail("a@client.test", "b@mx.test", MESSAGES["five megabytes"])
     assert mailbox.envelopes[0].original_content == MESSAGES["five megabytes"]
+
+
+# --- Our asynchronous clients, aiosmtpd's server ------------------------------------------------------------------
+
+
+@pytest.fixture(params=[backend for backend in BACKENDS if backend.coroutines], ids=lambda backend: backend.name)
+def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    """Each backend of coroutines in turn."""
+    found: Backend = request.param
+    found.start()
+    yield found
+    found.stop()
+
+
+def test_every_backend_delivers(backend: Backend) -> None:
+    """One case of each kind: dots in front, octets that are no UTF-8, SMTPUTF8, fifty recipients with some refused."""
+    recipients = [f"{'nobody' if number % 5 == 0 else 'b'}{number}@mx.test" for number in range(50)]
+    utf8 = "From: \xe4@client.test\r\nSubject: \u20ac\r\n\r\n\xfc\r\n".encode()
+    with aiosmtpd(enable_SMTPUTF8=True) as (mailbox, host, port):
+        with backend.open("SMTP", host, port, timeout=PATIENCE) as client:
+            for name in ("plain", "dots", "not UTF-8"):
+                assert client.sendmail("a@client.test", "b@mx.test", MESSAGES[name], ["BODY=8BITMIME"]) == {}
+            assert client.sendmail("\xe4@client.test", "\xf6@mx.test", utf8, ["SMTPUTF8", "BODY=8BITMIME"]) == {}
+            refused = client.sendmail("a@client.test", recipients, MESSAGE)
+            assert client.noop()[0] == 250
+        backend.settle()
+    assert set(refused) == {recipient for recipient in recipients if recipient.startswith("nobody")}
+    sent = [MESSAGES["plain"], MESSAGES["dots"], MESSAGES["not UTF-8"], utf8, MESSAGE]
+    assert [envelope.original_content for envelope in mailbox.envelopes] == sent
+    assert mailbox.envelopes[3].rcpt_tos == ["\xf6@mx.test"]
+    assert mailbox.envelopes[4].rcpt_tos == [recipient for recipient in recipients if recipient.startswith("b")]
+
+
+def test_every_backend_logs_in_over_tls(backend: Backend) -> None:
+    """STARTTLS, a password that is wrong and one that is right, and a message."""
+    options: dict[str, Any] = {"tls_context": server_context(), "authenticator": check_password, "auth_required": True}
+    with aiosmtpd(require_starttls=True, **options) as (mailbox, host, port):
+        with backend.open("SMTP", host, port, timeout=PATIENCE) as client:
+            client.starttls(context=client_context())
+            with pytest.raises(smtplib.SMTPAuthenticationError):
+                client.login("user", "wrong")
+            assert client.login("user", "p\xe4ss")[0] == 235
+            assert client.sendmail("a@client.test", "b@mx.test", MESSAGE) == {}
+        backend.settle()
+    assert mailbox.envelopes[0].original_content == MESSAGE
 
 
 # --- The standard library's client, our server --------------------------------------------------------------------

@@ -197,7 +197,7 @@ def test_an_option_in_the_wrong_place(backend: Backend, how: str) -> None:
     """`ValueError` with the RFC; nothing is sent, and the session goes on."""
     with ScriptedServer([*opening("DSN"), *NOOP, *QUIT]) as server, backend.connect(server) as client:
         prepare(backend, client, how)
-        with pytest.raises(ValueError, match=r"of RCPT, not of MAIL \(RFC 3461\)"):
+        with pytest.raises(ValueError, match=r"of RCPT, not of MAIL \(DSN, RFC 3461\)"):
             client.sendmail("a@client.test", "b@mx.test", MESSAGE, [Notify("NEVER")])
         assert client.noop()[0] == 250
 
