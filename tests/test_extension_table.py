@@ -84,3 +84,19 @@ def test_every_claim_has_tests_that_speak_of_it(name: str) -> None:
         parameters = [one.__name__ for one in table.known_parameters() if one.extension == name]
         words = [name, name.lower(), *OTHER_NAMES.get(name, ()), *parameters]
         assert any(word in text for word in words), f"{path} does not speak of {name}"
+
+
+@pytest.mark.parametrize("name", [*table.EXTENSIONS, *table.MECHANISMS])
+def test_the_conformance_suite_speaks_of_it(name: str) -> None:
+    """Each of them is in the suite that every backend runs."""
+    text = "\n".join(path.read_text("utf-8") for path in (ROOT / "tests" / "conformance").glob("test_*.py"))
+    if name in SERVER_MECHANISMS:
+        assert "ALL = tuple(SERVER_MECHANISMS)" in text  # test_every_mechanism_over_tls has them from there
+    else:
+        words = [
+            name,
+            name.lower(),
+            *OTHER_NAMES.get(name, ()),
+            *(one.__name__ for one in table.known_parameters() if one.extension == name),
+        ]
+        assert any(word in text for word in words)

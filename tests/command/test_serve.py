@@ -163,7 +163,9 @@ def test_tls_and_log_ins(implicit: bool, certificate: tuple[Path, Path], tmp_pat
                 smtp.sendmail("a@b.test", "c@d.test", MESSAGE)
             with pytest.raises(smtplib.SMTPAuthenticationError):
                 smtp.login("ada", "wrong")
-            smtp.login("ada", "pass:word")
+            offered = smtp.esmtp_features["auth"].split()
+            assert set(offered) >= {"SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "CRAM-MD5", "PLAIN", "LOGIN"}
+            smtp.login("ada", "pass:word", mechanisms=["SCRAM-SHA-256-PLUS"])
             smtp.sendmail("a@b.test", "c@d.test", MESSAGE)
     assert serving.status == Status.DONE
     assert serving.err.written.empty()

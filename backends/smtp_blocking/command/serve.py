@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import signal
 import ssl
 import threading
@@ -65,7 +66,8 @@ def run(options: argparse.Namespace, terminal: Terminal) -> Status:
     if options.max_size is not None:
         settings = settings._replace(max_size=options.max_size)
     if users:
-        settings = settings._replace(mechanisms=password_mechanisms())
+        certificate = _own_certificate(options.tls_cert) if context is not None else None
+        settings = settings._replace(mechanisms=password_mechanisms(), certificate=certificate)
     server = Server(
         receiver,
         options.host,
@@ -188,6 +190,14 @@ def _tls(options: argparse.Namespace) -> ssl.SSLContext | None:
         hint = "" if isinstance(error, FileNotFoundError) else " (PEM; the key belongs to the certificate)"
         raise Failure(Status.NO_INPUT, f"{files}: {error.strerror or error}{hint}") from error
     return context
+
+
+def _own_certificate(path: str) -> bytes | None:
+    """The first certificate of the file, which is the server's own: the -PLUS forms of SCRAM are bound to it."""
+    text = Path(path).read_text("latin-1")  # there may be remarks between the parts
+    found = re.search(f"{ssl.PEM_HEADER}.*?{ssl.PEM_FOOTER}", text, re.DOTALL)
+    # OpenSSL loads a few other forms as well; with those there is SCRAM without -PLUS.
+    return None if found is None else ssl.PEM_cert_to_DER_cert(found[0])
 
 
 def _users(path: str) -> dict[str, str]:
