@@ -116,7 +116,8 @@ class Server(Service):
         connection = SocketTransport(sock), self.new_session(peer)
         thread = threading.Thread(target=self._serve, args=connection, name=f"smtp-server {peer}", daemon=True)
         with self._lock:
-            if not self._stopping.is_set() and len(self._connections) < self.max_connections:
+            peers = (session.peer for _, session in self._connections.values())
+            if not self._stopping.is_set() and not self.full(len(self._connections), peers, peer):
                 # Inside the lock: `stop` joins what it finds here, and only a thread that runs can be joined.
                 with suppress(RuntimeError):  # no more threads to be had
                     thread.start()

@@ -277,7 +277,8 @@ class AsyncServer(Service):
 
     async def _admit(self, sock: socket.socket, peer: object, tasks: Tasks) -> None:
         """A task for a connection, or a refusal where there are too many."""
-        if len(self._connections) >= self.max_connections:
+        peers = (connection.session.peer for connection in self._connections)
+        if self.full(len(self._connections), peers, peer):
             self.refuse(sock)
             return
         try:

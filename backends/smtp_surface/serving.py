@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -37,6 +37,7 @@ class ServerOptions(TypedDict, total=False):
     settings: Settings | None
     timeouts: Timeouts | float | None
     max_connections: int
+    max_per_address: int | None
     grace: float
 
 
@@ -60,8 +61,9 @@ class Service:
     Unix socket, which begins with "/"; `port` 0 is one that is free.  `tls_context` offers STARTTLS, or with
     `implicit_tls` wraps every connection at once.  Log-ins are offered where there are `users`, `tokens` or
     `settings.mechanisms`, in the clear only with `cleartext_auth`.  `settings` has the rest: the name, the sizes, the
-    bounds.  `timeouts`, in seconds, are those of `smtp_proto.states.Stage`.  A client beyond `max_connections` is told
-    421.  Stopped, it lets messages that are under way be finished for `grace` seconds.
+    bounds.  `timeouts`, in seconds, are those of `smtp_proto.states.Stage`.  A client beyond `max_connections`, or
+    beyond `max_per_address` from the same address, is told 421.  Stopped, it lets messages that are under way be
+    finished for `grace` seconds.
 
     `host` and `port` then say where it listens, `errors` what handlers have raised (the last thousand).
     """
@@ -81,6 +83,7 @@ class Service:
         settings: Settings | None = None,
         timeouts: Timeouts | float | None = DEFAULT_TIMEOUTS,
         max_connections: int = 1000,
+        max_per_address: int | None = None,
         grace: float = 5.0,
     ) -> None:
         if implicit_tls and tls_context is None:
@@ -96,6 +99,7 @@ class Service:
         self.handler: Handler = handler if handler is not None else _Collector(self)
         self.timeouts: Timeouts = timeouts_of(timeouts)
         self.max_connections = max_connections
+        self.max_per_address = max_per_address
         self.grace = grace
         self._implicit_tls = implicit_tls
         self._lmtp = lmtp
@@ -113,6 +117,15 @@ class Service:
         return ServerSession(
             ServerConnection(lmtp=self._lmtp), self.handler, self.settings, peer, report=self.keep_error
         )
+
+    def full(self, connections: int, peers: Iterable[object], peer: object) -> bool:
+        """True if there is no room for one more client beside so many, who are `peers`."""
+        if connections >= self.max_connections:
+            return True
+        if self.max_per_address is None or not isinstance(peer, tuple):  # a Unix socket's has no address
+            return False
+        same = [other for other in peers if isinstance(other, tuple) and other[0] == peer[0]]
+        return len(same) >= self.max_per_address
 
     def conversation(self, session: ServerSession) -> Flow[None]:
         """All that is said to a client, and heard from it."""

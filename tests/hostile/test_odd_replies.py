@@ -113,7 +113,7 @@ def test_texts_do_not_matter(backend: Backend, session: Session, text: str) -> N
 @pytest.mark.parametrize("final", [b"\n", b"\r\n"], ids=["LF", "CRLF"])
 def test_line_ends_of_replies(backend: Backend, final: bytes) -> None:
     """Lines that end with LF alone are what some servers send: they are replies like others."""
-    script = [Send(b"220 mx.test" + final)]
+    script: list[Step] = [Send(b"220 mx.test" + final)]
     for verb, reply in ((b"ehlo", b"250"), (b"noop", b"250 ok"), (b"quit", b"221 bye")):
         script += [Expect(verb), Send(reply + final)]
     with ScriptedServer(script) as server:
@@ -198,7 +198,7 @@ def test_endless_challenges(backend: Backend, mechanism: str, challenge: bytes) 
 @pytest.mark.parametrize("mechanism", MECHANISMS)
 @pytest.mark.parametrize("answer", [b"235 welcome", b"250 welcome", b"354 go on", b"535 no", b"500 what"])
 def test_answers_before_the_exchange_is_over(backend: Backend, mechanism: str, answer: bytes) -> None:
-    """Whatever else than a challenge answers AUTH ends the exchange: nothing more is told, and only a 235 is a log-in."""
+    """What answers AUTH and is no challenge ends the exchange: nothing more is told, and only a 235 is a log-in."""
     script = [*opening(f"AUTH {mechanism}"), *turn(b"auth", answer), Expect(), Send(b"501 cancelled\r\n")]
     with ScriptedServer(script, strict=False) as server:
         client = backend.connect(server)
