@@ -465,21 +465,21 @@ _INTERRUPTIONS = (
         f"{SURFACE}/client.py",
         "if begun and not (isinstance(error, Exception) and connection.at_boundary):",
         "if False:",
-        ("tests/blocking_hostile/test_interrupts.py::test_between_a_command_and_its_reply",),
+        ("tests/hostile/test_interrupts.py::test_between_a_command_and_its_reply",),
     ),
     Guard(
         "a driver notices that the flow has asked for I/O",
         f"{SURFACE}/driver.py",
         "                        self.touched = True\n",
         "",
-        ("tests/blocking_hostile/test_interrupts.py::test_between_a_command_and_its_reply",),
+        ("tests/hostile/test_interrupts.py::test_between_a_command_and_its_reply",),
     ),
     Guard(
         "callers in several threads wait for their turn",
         f"{SURFACE}/blocking.py",
         "        with self._lock:\n            self._refuse_callbacks()\n            try:",
         "        if True:\n            self._refuse_callbacks()\n            try:",
-        ("tests/blocking_hostile/test_threads.py::test_others_wait_for_their_turn",),
+        ("tests/hostile/test_threads.py::test_others_wait_for_their_turn",),
     ),
     _core(
         "a deadline is for the whole reply (client)",
@@ -502,7 +502,7 @@ _INTERRUPTIONS = (
         "if False:",
         (
             "tests/conformance/test_timeouts.py::test_deadline_is_for_each_reply",
-            "tests/blocking_hostile/test_writing.py",
+            "tests/hostile/test_writing.py",
         ),
     ),
     _core(
