@@ -59,14 +59,14 @@ PAIRS: list[tuple[Parameter, str]] = [
     (ORcpt("jürgen+x@bücher.example"), "ORCPT=utf-8;j\\x{FC}rgen\\x{2B}x@b\\x{FC}cher.example"),
     (ORcpt("😀@example.com"), "ORCPT=utf-8;\\x{1F600}@example.com"),
     (ORcpt("jürgen\\@example.com", utf8=True), "ORCPT=utf-8;jürgen\\x{5C}@example.com"),
-    (By(120, "R"), "BY=120;R"),  # RFC 2852 4
+    (By(120, "R"), "BY=120;R"),
     (By(-30, "n", trace=True), "BY=-30;NT"),
     (HoldFor(25200), "HOLDFOR=25200"),
     (HoldUntil("2007-05-25T09:00:00Z"), "HOLDUNTIL=2007-05-25T09:00:00Z"),
     (HoldUntil(datetime(2027, 1, 1, 1, tzinfo=timezone(timedelta(hours=1)))), "HOLDUNTIL=2027-01-01T00:00:00Z"),
     (Rrvs("2014-04-03T23:01:00Z"), "RRVS=2014-04-03T23:01:00Z"),  # RFC 7293 14.1
     (Rrvs(datetime(2014, 4, 3, tzinfo=UTC), "c"), "RRVS=2014-04-03T00:00:00Z;C"),
-    (MtPriority(6), "MT-PRIORITY=6"),  # RFC 6710 6
+    (MtPriority(6), "MT-PRIORITY=6"),
     (MtPriority(-9), "MT-PRIORITY=-9"),
     (Solicit("org.example:ADV:ADLT"), "SOLICIT=org.example:ADV:ADLT"),
     (Solicit("net.example:ADV", "org.example:ADV"), "SOLICIT=net.example:ADV,org.example:ADV"),
