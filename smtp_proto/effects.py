@@ -58,10 +58,6 @@ class Sent(NamedTuple):
     unsent: list[bytes]
 
 
-#: What nearly all of them come to: all is written, and nothing has arrived.
-SENT = Sent(None, [])
-
-
 class Send(Effect[Sent]):
     """Write the chunks, in order; return when all is written *or* octets have arrived.
 

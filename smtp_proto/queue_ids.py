@@ -7,6 +7,7 @@ nothing in the protocol depends on it, and a text that is not known gives None.
 from __future__ import annotations
 
 import re
+from functools import cache
 
 from .replies import Reply
 
@@ -15,21 +16,24 @@ from .replies import Reply
 _ID = r"([!#-&(-~]{1,200})"
 
 # In the order in which they are tried: the ones that cannot be mistaken for anything else first.
-_KNOWN = tuple(
-    re.compile(pattern.replace("ID", _ID), re.IGNORECASE)
-    for pattern in (
-        r"\[InternalId=(\d{1,30})",  # Exchange: "<message-id> [InternalId=8435, Hostname=...] Queued mail for delivery"
-        r"\bqueued (?:on \S{1,255} )?as ID",  # Postfix, and what imitates it; with the host's name: Yandex
-        r"\bid=ID",  # Exim, GMX
-        r"\bMessage queued \(ID\)",  # Haraka
-        r"^(?:2\.\d\.\d: )?ID Message accepted for delivery",  # sendmail, OpenSMTPD
-        r"\bok +(\d{1,20} qp \d{1,20})",  # qmail
-        r"^OK +\d{1,20} +ID - gsmtp",  # Gmail
-        r"^<[^<>\s]{0,320}> ID Saved\b",  # Dovecot's LMTP
-        r"^OK ([0-9a-f]{16}-[0-9a-f-]{1,60})$",  # Amazon SES
-        r"^OK ([0-9A-F]{2}/[0-9A-F]{2}-[0-9A-F-]{1,60})$",  # Momentum (SparkPost)
-    )
+_KNOWN = (
+    r"\[InternalId=(\d{1,30})",  # Exchange: "<message-id> [InternalId=8435, Hostname=...] Queued mail for delivery"
+    r"\bqueued (?:on \S{1,255} )?as ID",  # Postfix, and what imitates it; with the host's name: Yandex
+    r"\bid=ID",  # Exim, GMX
+    r"\bMessage queued \(ID\)",  # Haraka
+    r"^(?:2\.\d\.\d: )?ID Message accepted for delivery",  # sendmail, OpenSMTPD
+    r"\bok +(\d{1,20} qp \d{1,20})",  # qmail
+    r"^OK +\d{1,20} +ID - gsmtp",  # Gmail
+    r"^<[^<>\s]{0,320}> ID Saved\b",  # Dovecot's LMTP
+    r"^OK ([0-9a-f]{16}-[0-9a-f-]{1,60})$",  # Amazon SES
+    r"^OK ([0-9A-F]{2}/[0-9A-F]{2}-[0-9A-F-]{1,60})$",  # Momentum (SparkPost)
 )
+
+
+@cache
+def _known() -> tuple[re.Pattern[str], ...]:
+    """The patterns, compiled when they are first asked for: importing them so would take longer than all else here."""
+    return tuple([re.compile(pattern.replace("ID", _ID), re.IGNORECASE) for pattern in _KNOWN])
 
 
 def queue_id(reply: Reply) -> str | None:
@@ -40,7 +44,7 @@ def queue_id(reply: Reply) -> str | None:
         text = line.decode("latin-1")
         if reply.enhanced is not None:
             text = text.removeprefix(str(reply.enhanced)).lstrip(" ")
-        for known in _KNOWN:
+        for known in _known():
             found = known.search(text)
             if found is not None:
                 return found[1].rstrip(".,;")

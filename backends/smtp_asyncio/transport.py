@@ -9,14 +9,13 @@ memory is bounded.  Writing hands a piece to the loop and waits until it is out.
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import threading
 from contextlib import suppress
 from typing import Any, cast
 
 from smtp_proto.effects import Sent
-from smtp_surface.sockets import LARGE, open_socket
+from smtp_surface.sockets import LARGE, octets_at, open_socket
 
 from . import tasks
 
@@ -117,8 +116,7 @@ class StreamTransport(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None and self._lost is None:
             # A write has failed.  What the peer said before it hung up may still be in the socket, and says why.
-            with suppress(OSError):
-                self._arrived += os.read(self.sock.fileno(), PIECE)
+            self._arrived += octets_at(self.sock) or b""
         self._lost = self._lost or (exc if isinstance(exc, OSError) else OSError("the connection was closed"))
         self._wake()
 
@@ -186,11 +184,11 @@ class StreamTransport(asyncio.BufferedProtocol):
             elif unsent:
                 connection.write(unsent.pop(0))
             else:
-                received = None
-                with suppress(OSError):  # of the reading: it comes back with the next one
-                    # A write that never had to wait has not let the loop read either.
-                    received = await self.poll() if listen and large else None
-                return Sent(received or None, [])
+                if listen and large:
+                    with suppress(OSError):  # of the reading: it comes back with the next one
+                        await asyncio.sleep(0)  # a write that never had to wait has let nobody else run
+                        return Sent(await self.poll() or None, [])
+                return Sent(None, [])
 
     async def receive(self, timeout: float | None) -> bytes:
         """Wait for octets; b"" at the end."""
@@ -202,9 +200,11 @@ class StreamTransport(asyncio.BufferedProtocol):
         return octets
 
     async def poll(self) -> bytes | None:
-        """What has arrived, when the loop has had the chance to look."""
-        # A task that yields is put in line before the loop asks what is readable, and what it reads then comes behind
-        # that task: so once is not enough.
+        """What has arrived; where TLS hides that from the socket, when the loop has had the chance to look."""
+        octets = b"" if self._arrived or self._connection().get_extra_info("sslcontext") else octets_at(self.sock)
+        if octets != b"":
+            return octets
+        # Once is not enough: a task that yields stands in line before what the loop reads next.
         for _ in range(2):
             if not self._arrived and not self._ended:
                 await asyncio.sleep(0)

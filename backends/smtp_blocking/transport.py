@@ -23,7 +23,7 @@ from types import BuiltinMethodType
 from typing import Any, TypeGuard
 
 from smtp_proto.channel_binding import TLSFacts
-from smtp_proto.effects import SENT, Sent
+from smtp_proto.effects import Sent
 from smtp_proto.tls import facts_of
 
 # Octets asked for in one read: the largest TLS record is 16 kB, and replies are smaller.
@@ -130,7 +130,7 @@ class SocketTransport:
         octets = b"".join(chunks) if len(chunks) > 1 else chunks[0]
         if self._wait is None:
             self.sock.sendall(octets)
-            return SENT
+            return Sent(None, [])
         view = memoryview(octets)
         while view:
             try:
@@ -150,7 +150,7 @@ class SocketTransport:
         if listen and len(octets) >= LARGE:
             with suppress(OSError):  # of the reading: it comes back with the next one
                 return Sent(self.poll() or None, [])
-        return SENT
+        return Sent(None, [])
 
     def receive(self, timeout: float | None) -> bytes:
         """Wait for octets until `timeout` seconds have passed (`TimeoutError`)."""

@@ -12,7 +12,6 @@ Whoever runs a flow aborts the transport where an exception has left anything un
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from inspect import isawaitable
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from smtp_proto.channel_binding import TLSFacts
@@ -60,7 +59,8 @@ class AsyncTransport(Protocol):
 async def call(effect: Call[Any]) -> Any:
     """Call what an effect wants called, and await what that gives if it is awaitable."""
     result = effect.function(*effect.arguments)
-    return await result if isawaitable(result) else result
+    # Not `inspect.isawaitable`, for whose module the blocking client would wait a tenth of the time of its import.
+    return await result if isinstance(result, Awaitable) else result
 
 
 class AsyncDriver(Driver[AsyncTransport]):

@@ -19,6 +19,7 @@ import sys
 from collections.abc import Sequence
 from contextvars import ContextVar
 from email.message import Message
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar, Unpack
 
@@ -121,7 +122,7 @@ class AsyncSMTP(Client):
 
     def _prepare(self) -> None:
         self._driver = AsyncDriver()
-        self._driver.on_send = lambda octets: sys.audit("smtplib.send", self, octets)
+        self._driver.on_send = partial(sys.audit, "smtplib.send", self)
 
     # -- what a backend provides --------------------------------------------------------------------------------------
 

@@ -41,7 +41,7 @@ SMTP_SSL_PORT = 465
 LMTP_PORT = 2003
 
 # What `sendmail` relies on: while these are the library's own, it may send a whole transaction at once.
-_STEPS = ("mail", "rcpt", "data", "docmd", "putcmd", "getreply", "send", "rset", "_rset")
+_STEPS = ("ehlo_or_helo_if_needed", "mail", "rcpt", "data", "docmd", "putcmd", "getreply", "send", "rset", "_rset")
 
 
 class Options(TypedDict, total=False):

@@ -457,8 +457,12 @@ class Conversations:
             self._print_debug("connect:", repr(answer[1]))
         return answer
 
+    @property
+    def _introduced(self) -> bool:
+        return self.helo_resp is not None or self.ehlo_resp is not None
+
     def _hello(self) -> Flow[None]:
-        if self.helo_resp is None and self.ehlo_resp is None:
+        if not self._introduced:
             answer: Answer = yield from Call(self.ehlo)
             if not 200 <= answer[0] <= 299:
                 session = self._session

@@ -191,7 +191,8 @@ class MailConversations(LoginConversations):
         recipients = [to_addrs] if isinstance(to_addrs, str) else [one_address(address) for address in to_addrs]
         sender = one_address(from_addr)
         outcome = Outcome(recipients, sender)
-        yield from Call(self.ehlo_or_helo_if_needed)
+        if not self._introduced or not self._own("ehlo_or_helo_if_needed"):
+            yield from Call(self.ehlo_or_helo_if_needed)
         mail_options = self._usable(mail_options)
         rcpt_options = tuple(rcpt_options or ())
         for_all = self._usable(rcpt_options)
@@ -233,7 +234,8 @@ class MailConversations(LoginConversations):
     def _in_one_go(self, ready: Ready, progress: Progress | None, last: bool) -> Flow[None]:
         """The short way: one transaction of the core."""
         mail, recipients = self._commands(ready)
-        session = self._live()
+        session = self._session
+        assert session is not None  # `_commands` has seen to that
         with Translated(self):
             yield from deliver_within(
                 session,

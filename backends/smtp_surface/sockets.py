@@ -181,6 +181,20 @@ class SocketTransport:
 # -- waiting and connecting --------------------------------------------------------------------------------------------
 
 
+def octets_at(sock: socket.socket) -> bytes | None:
+    """What has arrived at the socket of an event loop, which does not block; None for nothing.
+
+    b"" is not only for the end, but for all that the loop has to find out itself.  To ask it, which takes two rounds,
+    costs ten times as much.
+    """
+    try:
+        return os.read(sock.fileno(), READ_SIZE) if os.name == "posix" else b""
+    except BlockingIOError:
+        return None
+    except OSError:
+        return b""
+
+
 async def _either(loop: Loop, sock: socket.socket) -> None:
     """Wait until a socket can be read or written; what is wrong with it is found out by trying."""
 
