@@ -7,6 +7,7 @@ it. Imports inside functions count too; those under `if TYPE_CHECKING:` do not, 
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -162,6 +163,17 @@ def function():
 def test_every_module_has_its_floor() -> None:
     """A module that is added, renamed or removed is so in `FLOORS`, too."""
     assert {path.stem for path in MODULES} - {"__init__"} == set(FLOOR)
+
+
+def test_every_module_is_in_the_tables() -> None:
+    """The page on the design and CONTRIBUTING.md name each module of the core in their tables."""
+    core = set(FLOOR)
+    design = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    rows = "".join(line for line in design.splitlines() if line.startswith("|"))
+    assert core <= set(re.findall(r"`(\w+)`", rows))
+    contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = "".join(re.findall(r"^\| [^|:]+(: [^|]+) \|", contributing, re.MULTILINE))
+    assert core <= set(re.findall(r"\w+", rows))
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
