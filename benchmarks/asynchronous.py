@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.measuring import Job, Table, measure, ratio, verdict
+from benchmarks.measuring import Job, Table, installed, measure, ratio, verdict
 from benchmarks.sink import CHUNKING, NOTHING, PIPELINING, Offer, running_sink
 
 # Ours and the loop, theirs and the loop, what the server offers, how ours is made, recipients, messages, the target,
@@ -40,6 +40,8 @@ def main() -> None:
         ),
     )
     for ours, loop, peer, their_loop, offer, options, to, count, target, cpu_target in ROWS:
+        if not installed(peer):
+            continue
         with running_sink(offer) as port:
             # smtpproto takes email messages only; beside it, so do we.
             work = {"port": port, "to": to, "count": count, "typed": peer == "smtpproto"}
@@ -68,6 +70,8 @@ def main() -> None:
 
 def crowd() -> None:
     """Many connections at once."""
+    if not installed("aiosmtplib"):
+        return
     with running_sink(PIPELINING) as port:
         work = {"loop": "asyncio", "port": port, "connections": CONNECTIONS, "count": MESSAGES}
         libraries = ("aiosmtplib", "smtp_asyncio")

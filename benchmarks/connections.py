@@ -19,12 +19,13 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from email.message import EmailMessage
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from benchmarks.measuring import Table, installed, ratio
 
 HOST = "127.0.0.1"
 SERVERS = ["smtp_asyncio", "smtp_asyncio on uvloop", "smtp_trio", "smtp_anyio", "smtp_anyio on trio"]
@@ -190,34 +191,24 @@ def measure(client: str, server: str, connections: int, messages: int) -> Row:
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def rows(title: str, names: list[str], figures: Callable[[str], tuple[float, float]]) -> Iterator[str]:
-    """The lines of a table, each as soon as it is measured: seconds, their ratio to the first row's, memory."""
-    width = max(map(len, names))
-    yield from (title, "", f"{'':{width}}  seconds  ratio  peak MB")
+def print_rows(title: str, names: list[str], figures: Callable[[str], tuple[float, float]]) -> None:
+    """A table, each row as soon as it is measured: seconds, their ratio to the first row's, memory."""
+    table = Table(title, "", "seconds", "ratio", "peak MB")
     first = 0.0
     for name in names:
         seconds, memory = figures(name)
         first = first or seconds
-        yield f"{name:{width}}  {seconds:7.2f}  {seconds / first:5.2f}  {memory:7.0f}"
+        table.row(name, f"{seconds:.2f}", ratio(seconds / first), f"{memory:.0f}")
 
 
-def installed(package: str) -> bool:
-    try:
-        version(package)
-    except PackageNotFoundError:
-        print(f"({package} is not installed: pip install 'sansio-smtp[bench]')\n")
-        return False
-    return True
-
-
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.connections", description=__doc__.splitlines()[0])
     parser.add_argument("--connections", type=int, default=1000, help="connections at once (default 1000)")
     parser.add_argument("--messages", type=int, default=10, help="messages over each (default 10)")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     parser.add_argument("--send", help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, default=0, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     raise_limits()
     if options.serve:
         print(json.dumps(run_in(options.serve, serve, options.serve)))
@@ -236,10 +227,8 @@ def main() -> None:
         row = measure(SERVERS[0], name, options.connections, options.messages)
         return row.clients["seconds"], row.server["memory"]
 
-    for line in rows(f"Clients: {what}", [*SERVERS, *filter(installed, PEERS)], as_client):
-        print(line, flush=True)
-    for line in rows(f"\nServers: {what}", SERVERS, as_server):
-        print(line, flush=True)
+    print_rows(f"Clients: {what}", [*SERVERS, *filter(installed, PEERS)], as_client)
+    print_rows(f"Servers: {what}", SERVERS, as_server)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,10 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import resource
+import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from email.message import EmailMessage
 from pathlib import Path
@@ -66,6 +69,14 @@ async def repeat_async(send: Callable[[], Awaitable[object]], count: int) -> Fig
     return watch.stop(count)
 
 
+def can_send_many() -> bool:
+    """True if `smtp_blocking` has it; a note otherwise."""
+    there = hasattr(importlib.import_module("smtp_blocking").SMTP, "send_many")
+    if not there:
+        print("(send_many is not there yet)")
+    return there
+
+
 # -- one connection, one message after the other -----------------------------------------------------------------------
 
 
@@ -97,6 +108,16 @@ def blocking_many(port: int, count: int, to: int, size: int = 2048, **options: A
         watch.start()
         send(count)
         return watch.stop(count)
+
+
+def smtp_source(program: str, port: int, count: int, to: int, size: int = 2048) -> Figures:
+    """Messages over one connection with Postfix's `smtp-source`; the time of its process."""
+    command = [program, "-d", "-s", "1", "-m", str(count), "-l", str(size), "-r", str(to)]
+    used, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    subprocess.run([*command, "-f", SENDER, "-t", recipients(1)[0], f"{HOST}:{port}"], check=True)
+    seconds, now = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
+    return Figures(seconds, cpu, count, now.ru_maxrss * 1024)
 
 
 def once(library: str, port: int, count: int, size: int = 2048, **options: Any) -> Figures:
@@ -233,6 +254,7 @@ JOBS: dict[str, Callable[..., Figures]] = {
     "crowd": crowd,
     "large": large,
     "once": once,
+    "smtp_source": smtp_source,
 }
 
 

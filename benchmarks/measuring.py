@@ -11,12 +11,14 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 ROUNDS = int(os.environ.get("BENCHMARK_ROUNDS", "5"))
@@ -79,13 +81,32 @@ def run(job: Job) -> Figures:
     return Figures(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def measure(jobs: Sequence[Job], rounds: int = ROUNDS) -> dict[str, Figures]:
-    """The medians of each job, by name, after `rounds` turns."""
+def measure(jobs: Sequence[Job], rounds: int = 0) -> dict[str, Figures]:
+    """The medians of each job, by name, after `rounds` turns, or as many as there are to be."""
     found: dict[str, list[Figures]] = {job.name: [] for job in jobs}
-    for _ in range(rounds):
+    for _ in range(rounds or ROUNDS):
         for job in jobs:
             found[job.name].append(run(job))
     return {name: middle(figures) for name, figures in found.items()}
+
+
+def installed(*packages: str) -> bool:
+    """True if the peers are there; a note for those that are not."""
+    for package in packages:
+        try:
+            version(package)
+        except PackageNotFoundError:
+            print(f"({package} is not installed: pip install 'sansio-smtp[bench]')")
+            return False
+    return True
+
+
+def program(name: str) -> str | None:
+    """Where a program of Postfix is; None, with a note, where there is none.  Users may not have it in their path."""
+    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
+    if found is None:
+        print(f"({name} is not installed: it comes with Postfix)")
+    return found
 
 
 def middle(figures: Sequence[Figures]) -> Figures:

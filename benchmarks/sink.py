@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import heapq
 import itertools
+import os
 import selectors
 import socket
 import subprocess
@@ -197,6 +198,25 @@ def running_sink(offer: Offer = NOTHING, round_trip: float = 0.0) -> Iterator[in
             yield int(process.stdout.readline())
         finally:
             process.communicate()
+
+
+@contextlib.contextmanager
+def running_smtp_sink(program: str) -> Iterator[int]:
+    """Postfix's own, which offers PIPELINING and no CHUNKING; gives its port."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]  # free a moment later, too, unless somebody is very quick
+    command = [program, *(["-u", "nobody"] if os.getuid() == 0 else []), f"127.0.0.1:{port}", "1024"]
+    with subprocess.Popen(command) as process:
+        try:
+            while True:
+                with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+                    break
+                if process.poll() is not None:
+                    raise RuntimeError(f"{program} has ended with {process.returncode}")
+                time.sleep(0.01)
+            yield port
+        finally:
+            process.terminate()
 
 
 def main() -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.measuring import Figures, Job, Table, measure, ratio, verdict
-from benchmarks.sink import CHUNKING, NOTHING, PIPELINING, Offer, running_sink
+from benchmarks.jobs import can_send_many
+from benchmarks.measuring import Figures, Job, Table, measure, program, ratio, verdict
+from benchmarks.sink import CHUNKING, NOTHING, PIPELINING, Offer, running_sink, running_smtp_sink
 
 # What the server offers, how the client is made, recipients, what is called, the target, and how many messages.
 ROWS: list[tuple[Offer, dict[str, Any], int, str, float, int]] = [
@@ -44,6 +45,8 @@ def main() -> None:
         *("server offers", "call", "recipients", "smtplib/s", "ours/s", "ratio", "target", "CPU of smtplib's"),
     )
     for offer, options, to, method, target, count in ROWS:
+        if method == "send_many" and not can_send_many():
+            continue
         theirs, ours = compare(offer, options, to, method, count)
         eager = " (eager)" if options else ""
         speed = ours.rate / theirs.rate
@@ -56,6 +59,39 @@ def main() -> None:
             ratio(speed),
             verdict(speed, target),
             ratio(ours.cpu_each / theirs.cpu_each),
+        )
+    beside_postfix()
+
+
+# Recipients, and how many messages.
+POSTFIX_ROWS = [(1, 1000), (10, 400), (50, 150)]
+
+
+def beside_postfix() -> None:
+    """The same at Postfix's `smtp-sink`, and beside its `smtp-source`, which is written in C and does not pipeline."""
+    sink, source = program("smtp-sink"), program("smtp-source")
+    if sink is None or source is None:
+        return
+    table = Table(
+        "Messages per second at Postfix's smtp-sink, one blocking connection, 2 KB",
+        *("recipients", "smtp-source/s", "smtplib/s", "ours/s", "of smtp-source's", "of smtplib's"),
+    )
+    for to, count in POSTFIX_ROWS:
+        with running_smtp_sink(sink) as port:
+            work = {"port": port, "to": to, "count": count}
+            found = measure(
+                [
+                    Job("smtp-source", "smtp_source", {"program": source, **work}),
+                    Job("smtplib", "blocking", {"library": "smtplib", **work}),
+                    Job("ours", "blocking", {"library": "smtp_blocking", **work}),
+                ]
+            )
+        rates = {name: figures.rate for name, figures in found.items()}
+        table.row(
+            to,
+            *(f"{rate:.0f}" for rate in rates.values()),
+            ratio(rates["ours"] / rates["smtp-source"]),
+            ratio(rates["ours"] / rates["smtplib"]),
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.connections import SERVERS, letter, measure, rows
+from benchmarks.connections import SERVERS, letter, measure, print_rows
 from tests.needs import needs_linux
 
 
@@ -18,9 +18,10 @@ def test_a_row(client: str) -> None:
     assert min(row.clients["memory"], row.server["memory"]) > 1
 
 
-def test_the_table() -> None:
+def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     """One line for each row, with the ratio to the first."""
     figures = {"one": (2.0, 40.0), "another": (3.0, 50.0)}
-    lines = list(rows("Clients", list(figures), figures.__getitem__))
-    assert lines[-2:] == ["one         2.00   1.00       40", "another     3.00   1.50       50"]
+    print_rows("Clients", list(figures), figures.__getitem__)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2:] == ["| one | 2.00 | 1.00x | 40 |", "| another | 3.00 | 1.50x | 50 |"]
     assert letter("a@b.test")["From"] == "a@b.test"
