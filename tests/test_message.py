@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import io
 from collections.abc import Callable
 from email import message_from_bytes, policy
+from email.generator import BytesGenerator
 from email.message import EmailMessage, Message
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 
 from smtp_proto.errors import InvalidArgument
 from smtp_proto.message import flatten, forward_paths, needs_utf8, reverse_path
+from smtp_proto.sources import PIECE
 
 
 def message(
@@ -252,3 +255,28 @@ def test_binary_parts_become_base64() -> None:
     assert attachment.get_content() == content
     [original] = made.iter_attachments()
     assert original["Content-Transfer-Encoding"] == "binary"
+
+
+# -- how text is written ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("length", range(PIECE - 3, PIECE + 2))
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n", "\n\r"])
+def test_text_is_written_as_the_standard_library_does(length: int, end: str) -> None:
+    """Every line end is CRLF, those around the end of a piece too, and what is eight bits wide stays as it is."""
+    text = "x" * length + end + "\udcfcber\n" + end + "last"
+    made = message(("Subject", "x"), body=text, make=Message)
+    expected = io.BytesIO()
+    BytesGenerator(expected, policy=made.policy).flatten(made, linesep="\r\n")
+    assert flatten(made) == expected.getvalue()
+
+
+def test_the_standard_library_calls_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written faster than by the standard library is all text of a message, the parts' too."""
+    monkeypatch.setattr(BytesGenerator, "_write_lines", None)
+    made = EmailMessage()
+    made.set_content("text\n")
+    made.add_attachment(b"octets", maintype="application", subtype="octet-stream")
+    made.preamble = "before\n"
+    made.epilogue = "behind\n"
+    assert message_from_bytes(flatten(made)).is_multipart()
