@@ -24,6 +24,7 @@ CONNECTIONS, MESSAGES = 100, 20
 
 
 def main() -> None:
+    rows = [row for row in ROWS if installed(row[2])]
     table = Table(
         "Messages per second, one connection of coroutines, 2 KB",
         *(
@@ -39,9 +40,7 @@ def main() -> None:
             "target",
         ),
     )
-    for ours, loop, peer, their_loop, offer, options, to, count, target, cpu_target in ROWS:
-        if not installed(peer):
-            continue
+    for ours, loop, peer, their_loop, offer, options, to, count, target, cpu_target in rows:
         with running_sink(offer) as port:
             # smtpproto takes email messages only; beside it, so do we.
             work = {"port": port, "to": to, "count": count, "typed": peer == "smtpproto"}

@@ -227,7 +227,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         row = measure(SERVERS[0], name, options.connections, options.messages)
         return row.clients["seconds"], row.server["memory"]
 
-    print_rows(f"Clients: {what}", [*SERVERS, *filter(installed, PEERS)], as_client)
+    clients = [*SERVERS, *filter(installed, PEERS)]
+    print_rows(f"Clients: {what}", clients, as_client)
     print_rows(f"Servers: {what}", SERVERS, as_server)
 
 
