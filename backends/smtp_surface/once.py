@@ -63,9 +63,9 @@ class _Once(Generic[T]):
         backend has coroutines.
 
         The message, `mail_options`, `rcpt_options` and `progress` are those of `SMTP.deliver`; an
-        `email.message.Message` brings `sender` and `recipients` with it.  With a `user` (and a `password`) or a `token`
-        there is a log-in, as by `SMTP.login`.  The rest is what the client is made with; `lmtp` is for LMTP, on port
-        2003 or, with a `host` that begins with "/", on a Unix socket.
+        `email.message.Message` brings `sender` and `recipients` with it.  With a `user`, `password` or `token` there is
+        a log-in, as by `SMTP.login`.  The rest is what the client is made with; `lmtp` is for LMTP, on port 2003 or,
+        with a `host` that begins with "/", on a Unix socket.
 
         `tls` not given means: "implicit" on port 465.  Elsewhere, on a connection that leaves this machine, "required"
         with a log-in and "opportunistic" without; "none" on one that does not.  Another policy can be given
@@ -83,7 +83,8 @@ class _Once(Generic[T]):
         )
         if lmtp:
             client.default_port = LMTP_PORT
-        login = partial(client.login, user, password, token=token) if user or token is not None else None
+        credentials = user or password is not None or token is not None
+        login = partial(client.login, user, password, token=token) if credentials else None
         delivery = client._deliver(message, sender, recipients, mail_options, rcpt_options, progress, last=True)
         sent: T = client._run(_used_once(client, (host, port), "tls" in options, login, delivery))
         return sent
