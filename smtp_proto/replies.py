@@ -98,9 +98,13 @@ class Reply(Record):
             if name == "lines":
                 # The line end is LF or CRLF: a bare LF is tolerated in replies (real servers send it), and one CR at
                 # most is taken off, for a second one is text.
-                lines = self._raw.split(b"\n")
-                del lines[-1]
-                value = tuple([line[4:-1] if line.endswith(b"\r") else line[4:] for line in lines])
+                raw = self._raw
+                if raw.find(b"\n") == len(raw) - 1:  # nearly all; without the lists it takes half the time
+                    value = (raw[4:-2] if raw.endswith(b"\r\n") else raw[4:-1],)
+                else:
+                    lines = raw.split(b"\n")
+                    del lines[-1]
+                    value = tuple([line[4:-1] if line.endswith(b"\r") else line[4:] for line in lines])
             elif name == "_enhanced":
                 value = enhanced_status(self.code, self.lines[0]) if self.code // 100 != 3 else None
             else:
