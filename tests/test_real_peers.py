@@ -106,6 +106,20 @@ def test_line_ends_are_normalised() -> None:
     assert mailbox.envelopes[0].original_content == b"one\r\ntwo\r\nthree\r\n.\r\nfour\r\n"
 
 
+@pytest.mark.parametrize("before", [b"\r\n", b"\n", b"\r", b"\n\r", b"\r\r\n"])
+def test_nothing_is_smuggled(before: bytes) -> None:
+    """Of every body known from the papers one message arrives, and it is the one that was given."""
+    with aiosmtpd() as (mailbox, host, port), connect(host, port) as client:
+        for behind in (b"\r\n", b"\n", b"\r", b"\r\r\n"):
+            smuggled = b"mail from:<x@y.test>\r\nrcpt to:<z@y.test>\r\ndata\r\nevil" + before + b"." + behind
+            message = b"text" + before + b"." + behind + smuggled
+            assert client.sendmail("a@client.test", "b@mx.test", message) == {}
+            arrived = mailbox.envelopes[-1].original_content
+            assert arrived == b"\r\n".join(message.splitlines()) + b"\r\n"
+        assert client.noop()[0] == 250
+    assert [envelope.mail_from for envelope in mailbox.envelopes] == ["a@client.test"] * 4
+
+
 def test_line_beyond_its_limit() -> None:
     """A line that is longer than the server takes is its refusal, and the session goes on."""
     with aiosmtpd() as (mailbox, host, port), connect(host, port) as client:

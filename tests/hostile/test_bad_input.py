@@ -305,3 +305,28 @@ def test_smuggling(backend: Backend, before: bytes, behind: bytes) -> None:
     assert body.count(b"\r\n.\r\n") == 1
     # Between two line ends that are CRLF there is neither of their octets alone.
     assert not any(octet in line for line in body.split(b"\r\n") for octet in (b"\r", b"\n"))
+
+
+CHUNK = 65536  # what is read of a message at once
+
+
+@pytest.mark.parametrize("before", LINE_ENDS)
+@pytest.mark.parametrize("behind", LINE_ENDS)
+def test_smuggling_across_the_edges_of_chunks(backend: Backend, before: bytes, behind: bytes) -> None:
+    """The same where the lone dot lies across the edge of a chunk, or comes octet by octet."""
+    end = before + b"." + behind
+    bodies: list[bytes | list[bytes]] = [
+        b"x" * (CHUNK - offset) + end + b"mail from:<x@y.test>\r\n" for offset in range(len(end) + 1)
+    ]
+    bodies.append([b"x", *(bytes([octet]) for octet in end), b"mail from:<x@y.test>\r\n"])
+    with (
+        ScriptedServer([*opening(), *DELIVERY * len(bodies), *QUIT]) as server,
+        backend.connect(server) as client,
+    ):
+        for body in bodies:
+            assert client.sendmail("a@b.test", "c@d.test", body) == {}
+    for sent in server.received[4::4]:
+        assert sent.endswith(b"\r\n.\r\n")
+        text = sent.removesuffix(b".\r\n")
+        assert b"\r\n.\r\n" not in text
+        assert not any(octet in line for line in text.split(b"\r\n") for octet in (b"\r", b"\n"))
