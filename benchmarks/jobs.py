@@ -138,6 +138,15 @@ def once(library: str, port: int, count: int, size: int = 2048, **options: Any) 
     return repeat(send, count)
 
 
+def coroutine_client(library: str, port: int, options: dict[str, Any]) -> Any:
+    """A client that `async with` connects."""
+    # Imported by name: the peers are in the extra `bench`, and types are checked without it.
+    module = importlib.import_module(library)
+    if library == "aiosmtplib":
+        return module.SMTP(hostname=HOST, port=port, local_hostname=NAME, start_tls=False)
+    return module.SMTP(HOST, port, local_hostname=NAME, **options)
+
+
 def asynchronous(
     library: str, loop: str, port: int, count: int, to: int, size: int = 2048, typed: bool = False, **options: Any
 ) -> Figures:
@@ -146,17 +155,10 @@ def asynchronous(
     async def work() -> Figures:
         octets, message, paths = content(size), email_message(size, to), recipients(to)
         if library == "smtpproto":
-            from smtpproto.client import AsyncSMTPClient
-
-            async with AsyncSMTPClient(HOST, port, domain=NAME).connect() as session:
+            peer = importlib.import_module("smtpproto.client")
+            async with peer.AsyncSMTPClient(HOST, port, domain=NAME).connect() as session:
                 return await repeat_async(lambda: session.send_message(message, sender=SENDER, recipients=paths), count)
-        if library == "aiosmtplib":
-            import aiosmtplib
-
-            smtp: Any = aiosmtplib.SMTP(hostname=HOST, port=port, local_hostname=NAME, start_tls=False)
-        else:
-            smtp = importlib.import_module(library).SMTP(HOST, port, local_hostname=NAME, **options)
-        async with smtp:
+        async with coroutine_client(library, port, options) as smtp:
             if typed:
                 return await repeat_async(lambda: smtp.send_message(message), count)
             return await repeat_async(lambda: smtp.sendmail(SENDER, paths, octets), count)
@@ -170,13 +172,7 @@ def crowd(
     """Many connections at once, each sending `count` messages to one recipient; memory is what they add."""
 
     async def one(octets: bytes) -> None:
-        if library == "aiosmtplib":
-            import aiosmtplib
-
-            smtp: Any = aiosmtplib.SMTP(hostname=HOST, port=port, local_hostname=NAME, start_tls=False)
-        else:
-            smtp = importlib.import_module(library).SMTP(HOST, port, local_hostname=NAME, **options)
-        async with smtp:
+        async with coroutine_client(library, port, options) as smtp:
             for _ in range(count):
                 await smtp.sendmail(SENDER, recipients(1), octets)
 
