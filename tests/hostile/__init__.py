@@ -4,3 +4,6 @@ Whatever happens, it ends in bounded time with the right exception, leaves nothi
 another.  Each test runs on each backend; `test_interrupts`, `test_threads` and `test_writing` are about what only the
 blocking client has: signals that come between two lines, threads, and a socket of one's own making.
 """
+
+#: What a test's report says of the backend that it ran on.
+PROPERTY = "hostile backend"

@@ -12,11 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.backends import BACKENDS
-
-from .conftest import PROPERTY
-
-NAMES = [backend.name for backend in BACKENDS]
+from . import PROPERTY
 
 
 class Tally:
@@ -34,15 +30,19 @@ class Tally:
 
     def show(self) -> str:
         """A row for each family, a column for each backend, and the sums."""
+        # Not before pytest runs: anyio has a plugin of pytest's, which wants to import it itself.
+        from tests.conformance.backends import BACKENDS
+
+        names = [backend.name for backend in BACKENDS]
         families = sorted({family for family, _ in self.cases})
         width = max(map(len, [*families, "family"]))
-        lines = [f"{'family':{width}}" + "".join(f"  {name:>13}" for name in NAMES)]
+        lines = [f"{'family':{width}}" + "".join(f"  {name:>13}" for name in names)]
         lines += [
-            f"{family:{width}}" + "".join(f"  {len(self.cases.get((family, name), {})):13}" for name in NAMES)
+            f"{family:{width}}" + "".join(f"  {len(self.cases.get((family, name), {})):13}" for name in names)
             for family in families
         ]
         lines.append("")
-        for name in NAMES:
+        for name in names:
             held = [held for (_, backend), cases in self.cases.items() if backend == name for held in cases.values()]
             lines.append(f"{name:13} held {sum(held)} of {len(held)}")
         return "\n".join(lines)

@@ -11,8 +11,8 @@ import pytest
 from tests.conformance.backends import BACKENDS, Backend
 from tests.leaks import nothing_left_behind
 
-# What a report says of the backend that its test ran on.
-PROPERTY = "hostile backend"
+from . import PROPERTY
+
 # Seconds; the slowest of these tests takes a tenth of it on a machine that does nothing else.
 BOUND = 30.0
 
