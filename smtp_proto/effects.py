@@ -90,6 +90,10 @@ class Receive(Effect[bytes]):
         self.again = again
 
 
+class Interrupted(Exception):  # it is no error
+    """Thrown into a flow that is in a `Receive`, for somebody else has something for it to do; nothing was lost."""
+
+
 class Poll(Effect["bytes | None"]):
     """What has arrived by now, without waiting: None for nothing, b"" for the end."""
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections import deque
 
 from .commands import Rset
-from .effects import Flow
+from .effects import Flow, Interrupted
 from .errors import ConnectionLost, ProtocolError, RemoteProtocolError
 from .events import ReplyReceived
 from .session import ClientSession
@@ -91,6 +91,17 @@ class Mailing:
         transaction.settle()
         self._finished.append(transaction)
 
+    def lose(self, error: BaseException, last: Transaction | None = None) -> None:
+        """Give up the connection, and all that is in flight with it; `last` was being submitted."""
+        self.connection.abort()
+        self._open = None
+        if last is not None and last not in self._flight and last not in self._finished:
+            self._flight.append(last)
+        while self._flight:
+            self._finish(self._flight.popleft())
+        if isinstance(error, Exception):
+            self.error = error
+
     # -- flows --------------------------------------------------------------------------------------------------------
 
     def submit(self, transaction: Transaction) -> Flow[None]:
@@ -124,7 +135,7 @@ class Mailing:
             else:
                 yield from self.session.flush(self.connection.stage)
         except BaseException as error:
-            self._lose(transaction, error)
+            self.lose(error, transaction)
             raise
 
     def wait(self) -> Flow[None]:
@@ -135,8 +146,20 @@ class Mailing:
                 yield from self._finish_writing(oldest, 0)
             yield from oldest.answers()
             self._sweep()
+            if self._flight and self._flight[0] is oldest:
+                raise ConnectionLost("the connection was closed")  # not by the server, which would have been heard
         except BaseException as error:
-            self._lose(None, error)
+            self.lose(error)
+            raise
+
+    def listen(self) -> Flow[None]:
+        """Wait for an answer and take it; returns without one where the wait is `Interrupted`."""
+        try:
+            self.take((yield from self.session.reply()))
+        except Interrupted:
+            return
+        except BaseException as error:
+            self.lose(error)
             raise
 
     def heard(self) -> Flow[None]:
@@ -149,7 +172,7 @@ class Mailing:
                 if (yield from self._put(opened)):
                     yield from self._finish_writing(opened, 0)
         except BaseException as error:
-            self._lose(None, error)
+            self.lose(error)
             raise
 
     def leave(self) -> Flow[None]:
@@ -189,14 +212,3 @@ class Mailing:
     def _finish_writing(self, transaction: Transaction, behind: int) -> Flow[None]:
         if not (yield from transaction.writer.finish(behind)):
             raise ConnectionLost("the server has refused the message before it was sent")
-
-    def _lose(self, last: Transaction | None, error: BaseException) -> None:
-        """The connection is lost, and all that is in flight with it; `last` was being submitted."""
-        self.connection.abort()
-        self._open = None
-        if last is not None and last not in self._flight and last not in self._finished:
-            self._flight.append(last)
-        while self._flight:
-            self._finish(self._flight.popleft())
-        if isinstance(error, Exception):
-            self.error = error

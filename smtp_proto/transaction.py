@@ -73,11 +73,7 @@ def deliver(
     """
     if session.connection.closed:
         raise ConnectionLost("the connection is closed")
-    binary = (mail.parameter("BODY") or "").upper() == "BINARYMIME"
-    source = source_of(message, binary)
-    if binary and not (chunking and source.encoded is not None):
-        raise LocalProtocolError("BINARYMIME needs CHUNKING, and a message whose size is known (RFC 3030 3)")
-    check_addresses(mail, recipients)
+    source = prepared(mail, recipients, message, chunking)
     if outcome is None:
         outcome = Outcome([command.path for command in recipients], mail.path)
     transaction = Transaction(session, mail, recipients, source, outcome, pipelining, chunking, progress)
@@ -98,6 +94,16 @@ def deliver(
     finally:
         transaction.settle()
     return outcome
+
+
+def prepared(mail: Mail, recipients: Iterable[Rcpt], message: Message, chunking: Chunking) -> Source:
+    """The message as it is to be read; `LocalProtocolError` for one that cannot be sent with these commands."""
+    binary = (mail.parameter("BODY") or "").upper() == "BINARYMIME"
+    source = source_of(message, binary)
+    if binary and not (chunking and source.encoded is not None):
+        raise LocalProtocolError("BINARYMIME needs CHUNKING, and a message whose size is known (RFC 3030 3)")
+    check_addresses(mail, recipients)
+    return source
 
 
 def check_addresses(mail: Mail, recipients: Iterable[Rcpt]) -> None:

@@ -18,6 +18,7 @@ from smtp_surface.asynchronous import AsyncSMTP
 from smtp_surface.names import *  # noqa: F403  # the same in every backend
 
 from .server import LoopServer
+from .tasks import Tasks
 from .transport import StreamTransport
 
 __all__ = ["LMTP", "SMTP", "SMTP_SSL", "Server", "default_ssl_context", "in_memory", "memory_pair", "send", "serve"]
@@ -38,7 +39,7 @@ class SMTP(AsyncSMTP):
     def _default_context(self) -> ssl.SSLContext:
         return default_ssl_context()
 
-    _new_lock = asyncio.Lock
+    _new_lock, _new_event, _new_task_group = asyncio.Lock, asyncio.Event, Tasks
     _running_loop = staticmethod(asyncio.get_running_loop)
 
     async def _pause(self) -> None:

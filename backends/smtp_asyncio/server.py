@@ -33,11 +33,10 @@ class _Scope:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> bool:
-        try:
+        with suppress(TimeoutError):
             await self._timeout.__aexit__(exc_type, exc, traceback)
-        except TimeoutError:
-            return True
-        return False
+            return False
+        return True
 
 
 class LoopServer(AsyncServer):

@@ -199,6 +199,9 @@ class StreamTransport(asyncio.BufferedProtocol):
                 raise TimeoutError("timed out")
         return octets
 
+    def interrupt(self) -> None:  # so that `receive` raises `TimeoutError`
+        self._wake(False)
+
     async def poll(self) -> bytes | None:
         """What has arrived; where TLS hides that from the socket, when the loop has had the chance to look."""
         octets = b"" if self._arrived or self._connection().get_extra_info("sslcontext") else octets_at(self.sock)

@@ -15,7 +15,20 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from smtp_proto.channel_binding import TLSFacts
-from smtp_proto.effects import Call, Close, Connect, Effect, Flow, Poll, Pull, Receive, Send, Sent, StartTLS
+from smtp_proto.effects import (
+    Call,
+    Close,
+    Connect,
+    Effect,
+    Flow,
+    Interrupted,
+    Poll,
+    Pull,
+    Receive,
+    Send,
+    Sent,
+    StartTLS,
+)
 from smtp_proto.states import Stage
 
 from .driver import Driver
@@ -30,6 +43,10 @@ class AsyncTransport(Protocol):
     One task uses a transport at a time, but for `abort` and `close`, which any may call while another waits in it: that
     wait ends with an `OSError`.  Timeouts are in seconds; None waits as long as it takes.  A method that was cancelled
     may have done a part of its work: the transport is only good for `abort` then.
+
+    One more method is optional, `interrupt`: called while another task is in `receive`, it lets that raise
+    `TimeoutError` at once, with nothing lost.  Without it, `send_many` sees a message that its source gives only when
+    the server has said something.
     """
 
     async def connect(self, host: str, port: int, timeout: float | None) -> None:
@@ -63,8 +80,15 @@ async def call(effect: Call[Any]) -> Any:
     return await result if isinstance(result, Awaitable) else result
 
 
+async def pull(chunks: Any) -> Any:
+    """The next of an iterator, which may be an asynchronous one; None at its end."""
+    return await anext(chunks, None) if hasattr(chunks, "__anext__") else next(chunks, None)
+
+
 class AsyncDriver(Driver[AsyncTransport]):
     """Runs flows over a transport of coroutines."""
+
+    _receiving = _interrupted = False
 
     async def run(self, flow: Flow[T], call: Callable[[Call[Any]], Awaitable[Any]] = call) -> T:
         """Perform what the flow asks for, and return what it returns; every exception is thrown into it first.
@@ -101,11 +125,11 @@ class AsyncDriver(Driver[AsyncTransport]):
             case Send():
                 return await transport.send(self._chunks(effect), self._left(effect), effect.listen)
             case Receive():
-                return await transport.receive(self._left(effect))
+                return await self._receive(transport, effect)
             case Poll():
                 return await transport.poll()
             case Pull():
-                return await self._pull(effect.chunks)
+                return await pull(effect.chunks)
             case Connect():
                 return await transport.connect(effect.host, effect.port, self.timeouts[Stage.CONNECT])
             case StartTLS():
@@ -114,13 +138,23 @@ class AsyncDriver(Driver[AsyncTransport]):
                 return await transport.close()
         raise TypeError(f"this driver performs no {type(effect).__name__}")
 
-    @staticmethod
-    async def _pull(chunks: Any) -> bytes | None:
-        """The next chunk of a stream, whose iterator may be an asynchronous one."""
-        if hasattr(chunks, "__anext__"):
-            octets: bytes | None = await anext(chunks, None)
-            return octets
-        return next(chunks, None)
+    async def _receive(self, transport: AsyncTransport, effect: Receive) -> bytes:
+        self._receiving = True
+        try:
+            return await transport.receive(self._left(effect))
+        except TimeoutError:
+            if self._interrupted:
+                raise Interrupted from None
+            raise
+        finally:
+            self._receiving = self._interrupted = False
+
+    def interrupt(self) -> None:
+        """End the `Receive` under way, if there is one and the transport can; its flow is thrown `Interrupted`."""
+        interrupt = getattr(self.transport, "interrupt", None)
+        if self._receiving and interrupt is not None:
+            self._interrupted = True
+            interrupt()
 
     async def _start_tls(self, transport: AsyncTransport, effect: StartTLS) -> TLSFacts:
         from smtp_proto.tls import facts_of  # imports ssl, which who does without TLS may do without

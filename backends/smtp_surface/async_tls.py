@@ -36,6 +36,7 @@ class AsyncTLS:
         self.below = below
         self.pump = TLSPump(context, server_hostname, server_side=server_side)
         self._records: list[bytes] = []  # encrypted, and not written yet
+        self._receiving = False  # and nothing is being written
 
     async def handshake(self, timeout: float | None) -> None:
         """The whole handshake within `timeout`.  What a failed one raises goes on, when its alert is out."""
@@ -78,7 +79,12 @@ class AsyncTLS:
         deadline = _deadline(timeout)
         while (octets := self._read()) is None:
             await self._flush(deadline)
-            self._feed(await self.below.receive(_left(deadline)))
+            self._receiving = True
+            try:
+                arrived = await self.below.receive(_left(deadline))
+            finally:
+                self._receiving = False
+            self._feed(arrived)
         return octets
 
     async def poll(self) -> bytes | None:
@@ -93,6 +99,12 @@ class AsyncTLS:
         self.pump.close()
         await self._say_and_forget()
         await self.below.close()
+
+    def interrupt(self) -> None:
+        """Let the `receive` that another task is in raise `TimeoutError`, if what is below can."""
+        interrupt = getattr(self.below, "interrupt", None)
+        if self._receiving and interrupt is not None:
+            interrupt()
 
     def abort(self) -> None:
         """Close at once; for the peer this is a truncation."""

@@ -30,6 +30,8 @@ from smtp_proto.sasl_oauth import TokenSource
 from smtp_proto.writing import Progress
 
 from .async_driver import AsyncDriver, AsyncTransport, call
+from .async_sending import AsyncSending
+from .batch import Batch, Messages
 from .client import Client, Options, steps_of
 from .conversations import Answer, Refused
 from .delivery import Content
@@ -95,7 +97,7 @@ class AsyncSMTP(Client):
 
     _asynchronous = True
     _driver: AsyncDriver
-    _machinery = ("_driver", "_given")
+    _machinery = ("_driver", "_given", "_sending")
     _address: tuple[str, int] = ("", 0)
     _given: Any = None  # what was handed in, until it is used
     _home: ClassVar[str]  # the event loops of the backend, for people
@@ -134,6 +136,14 @@ class AsyncSMTP(Client):
         """The loop's lock, an asynchronous context manager with `locked`."""
         raise NotImplementedError
 
+    def _new_event(self) -> Any:
+        """The loop's event, with `set` and `wait`."""
+        raise NotImplementedError
+
+    def _new_task_group(self) -> Any:
+        """The loop's task group, with `start_soon` and `cancel_scope`."""
+        raise NotImplementedError
+
     async def _pause(self) -> None:
         """Let the loop's other tasks run, and be cancelled if that is due."""
         raise NotImplementedError
@@ -155,7 +165,7 @@ class AsyncSMTP(Client):
             turn = turn.outer
         return turn
 
-    async def _run(self, flow: Flow[T]) -> T:
+    async def _run(self, flow: Flow[T], sending: AsyncSending | None = None) -> T:
         try:
             loop = self._running_loop()
         except RuntimeError as error:
@@ -167,7 +177,15 @@ class AsyncSMTP(Client):
         inside = self._inside()
         if inside is not None:
             self._refuse_callbacks()
+        # Who waits for its turn while `send_many` waits for a source may be the one that the source waits for.
+        beside = sending is None and not (inside is not None and inside.calling)
+        if beside:
+            self._refuse_beside_batch()
         async with inside.queue if inside is not None and inside.calling else self._queue:
+            if sending is not None:
+                self._occupy(sending)
+            elif beside:
+                self._refuse_beside_batch()
             turn = _Turn(self, _turn.get())
             token = _turn.set(turn)
             try:
@@ -271,6 +289,9 @@ class AsyncSMTP(Client):
         if exc is not None and not isinstance(exc, Exception):
             self._discard()
         else:
+            sending = self._occupant
+            if sending is not None:
+                await sending.aclose()
             await self._run(self._goodbye(failed=exc is not None))
 
     def _may_be_overheard(self) -> bool:
@@ -463,6 +484,18 @@ class AsyncSMTP(Client):
     ) -> Outcome:
         """Send one message and return all that the server said of it, refusals included; see `BlockingSMTP.deliver`."""
         return await self._run(self._deliver(msg, from_addr, to_addrs, mail_options, rcpt_options, progress))
+
+    def send_many(self, messages: Messages) -> AsyncSending:
+        """Send many messages over this connection; iterate over what this returns for their outcomes, in order.
+
+        Takes, gives and raises what `BlockingSMTP.send_many` does; the iterable may be an asynchronous one.  In
+        ``async with client.send_many(messages) as outcomes:`` the source has a task of its own, and is waited for
+        together with the server: outcomes come, and messages that the server asks for go out, however long the next
+        message takes.  Without the ``async with``, outcomes come as messages are pulled, and whoever leaves the loop
+        early calls `aclose`.  Cancelled, the connection is closed, and what is known of the messages that were on the
+        way is in `left`.
+        """
+        return AsyncSending(self, Batch(self, messages))
 
     async def quit(self) -> Answer:
         """QUIT (RFC 5321 4.1.1.10), and close."""

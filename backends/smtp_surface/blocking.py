@@ -24,11 +24,13 @@ from smtp_proto.outcome import Outcome
 from smtp_proto.sasl_oauth import TokenSource
 from smtp_proto.writing import Progress
 
+from .batch import Batch, Messages
 from .client import Client, steps_of
 from .conversations import Answer, Refused
 from .delivery import Content
 from .driver import BlockingDriver
 from .login import AuthObject
+from .sending import Sending
 
 T = TypeVar("T")
 
@@ -44,7 +46,7 @@ class BlockingSMTP(Client):
 
     _driver: BlockingDriver
     _lock: threading.RLock
-    _machinery = ("_driver", "_lock")
+    _machinery = ("_driver", "_lock", "_sending")
 
     def _prepare(self) -> None:
         self._driver = BlockingDriver()
@@ -54,11 +56,22 @@ class BlockingSMTP(Client):
     def _run(self, flow: Flow[T]) -> T:
         with self._lock:
             self._refuse_callbacks()
+            self._refuse_beside_batch()
             try:
                 return self._driver.run(flow)
             except BaseException as error:
                 self._interrupted(error)
                 raise
+
+    def _run_batch(self, flow: Flow[T], sending: Sending) -> T:
+        with self._lock:
+            self._refuse_callbacks()
+            self._occupy(sending)
+            before, sending.at_work = sending.at_work, True
+            try:
+                return self._run(flow)
+            finally:
+                sending.at_work = before
 
     # -- the lowest level ---------------------------------------------------------------------------------------------
 
@@ -271,6 +284,27 @@ class BlockingSMTP(Client):
         """
         return self._run(self._deliver(msg, from_addr, to_addrs, mail_options, rcpt_options, progress))
 
+    def send_many(self, messages: Messages) -> Sending:
+        """Send many messages over this connection; iterate over what this returns for their outcomes, in order.
+
+        Each message is an `email.message.Message`, a tuple ``(sender, recipients, message)``, or an `Envelope`, which
+        has options too; the message in it is whatever `deliver` takes.  They are pulled as they go out, so that a
+        generator will do.  With PIPELINING each envelope goes out behind the message before it, and with
+        ``chunking="eager"`` up to 32 whole messages are on the way at a time: outcomes come as messages are pulled.
+        Nothing is sent before the first outcome is asked for, and without "eager" a message is kept until the next one
+        was pulled, or there is none.
+
+        An `Outcome` for each message, refusals included; its `fate` says whether the message was delivered, certainly
+        was not, or may have been.  Where a message cannot be sent at all (a bad address, a NUL), what `deliver` would
+        raise is raised in the place of its outcome, and iterating can go on behind it.  When the connection is lost,
+        each message that was pulled has its outcome, and then `SMTPServerDisconnected` is raised; what the iterable
+        raises is raised behind the outcomes too.  Nothing is sent twice.
+
+        To leave early, use it as a context manager, or call its `close`.  Any other call on this client meanwhile is an
+        `SMTPException`.
+        """
+        return Sending(self, Batch(self, messages))
+
     def close(self) -> None:
         """Close the connection at once, saying nothing; never fails, and never waits for another call."""
         raise NotImplementedError
@@ -288,6 +322,9 @@ class BlockingSMTP(Client):
         if isinstance(exc, KeyboardInterrupt):
             self.close()  # do not make anyone wait for a goodbye
             return
+        sending = self._occupant
+        if sending is not None:
+            sending.close()
         self._run(self._goodbye(failed=exc is not None))
 
 

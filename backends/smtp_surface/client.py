@@ -9,6 +9,7 @@ import sys
 import warnings
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypedDict
+from weakref import ref
 
 from smtp_proto.channel_binding import TLSFacts
 from smtp_proto.client import ClientConnection
@@ -24,6 +25,7 @@ from .driver import Driver
 from .endpoints import own_name, peer_name
 from .exceptions import (
     SMTPConnectError,
+    SMTPException,
     SMTPHeloError,
     SMTPNotSupportedError,
     SMTPResponseException,
@@ -35,6 +37,8 @@ from .tls_policy import TLSPolicy, checked
 
 if TYPE_CHECKING:
     import ssl
+
+    from .sending import Occupant
 
 SMTP_PORT = 25
 SMTP_SSL_PORT = 465
@@ -88,6 +92,7 @@ class Client(MailConversations):
 
     _driver: Driver[Any]
     _handed_in = False
+    _sending: ref[Any] | None = None  # what `send_many` has returned last, until it is over
     _lmtp = False
     # Made anew for each object, and not part of its copies.
     _machinery: tuple[str, ...] = ("_driver",)
@@ -241,6 +246,24 @@ class Client(MailConversations):
         begun = self._driver.touched or bool(connection.pending_output)
         if begun and not (isinstance(error, Exception) and connection.at_boundary):
             self._discard()
+
+    # -- many messages ------------------------------------------------------------------------------------------------
+
+    @property
+    def _occupant(self) -> Any:
+        """The `send_many` that has the connection for itself, if one has."""
+        sending = self._sending() if self._sending is not None else None
+        return sending if sending is not None and sending.occupies else None
+
+    def _refuse_beside_batch(self) -> None:
+        if self._sending is not None and self._occupant is not None:
+            raise SMTPException("send_many is under way on this client: take all its outcomes, or close it, first")
+
+    def _occupy(self, sending: Occupant) -> None:
+        """Let a `send_many` begin or go on; `SMTPException` if another one is under way."""
+        if self._occupant is not sending:
+            self._refuse_beside_batch()
+        self._sending = ref(sending)
 
     # -- TLS ----------------------------------------------------------------------------------------------------------
 

@@ -162,6 +162,10 @@ class MailConversations(LoginConversations):
     ) -> Flow[Outcome]:
         """One message to its recipients, in one go or step by step; what the server refuses is in the outcome."""
         ready = yield from self._made_ready(from_addr, to_addrs, content, mail_options, rcpt_options)
+        return (yield from self._sent(ready, progress, last))
+
+    def _sent(self, ready: Ready, progress: Progress | None = None, last: bool = False) -> Flow[Outcome]:
+        """What became of a message that was made ready."""
         outcome = ready.outcome
         if outcome.mail is not None:
             return outcome
@@ -234,6 +238,7 @@ class MailConversations(LoginConversations):
     def _in_one_go(self, ready: Ready, progress: Progress | None, last: bool) -> Flow[None]:
         """The short way: one transaction of the core."""
         mail, recipients = self._commands(ready)
+        self._nothing_due()
         session = self._session
         assert session is not None  # `_commands` has seen to that
         with Translated(self):
@@ -269,7 +274,6 @@ class MailConversations(LoginConversations):
         sender, *paths = addresses if fit.bare else paths_of(addresses)
         # UnicodeEncodeError before anything is sent.
         " ".join([sender, *paths, *fit.options, *chain.from_iterable(parameters)]).encode(self.command_encoding)
-        self._nothing_due()
         self._live()
         recipients = [
             Rcpt(path, split_options(given) if given else ()) for path, given in zip(paths, parameters, strict=True)

@@ -55,6 +55,7 @@ class MemoryTransport:
         self._arrived = bytearray()
         self._closed = False
         self._news: Any = alarm.event()
+        self._interrupted: Any = None
 
     def _look(self) -> Any:
         """An event for what happens from now on; to be made before looking at anything."""
@@ -105,6 +106,13 @@ class MemoryTransport:
             if octets is not None:
                 return octets
             await self._alarm.wait(event, timeout)
+            if self._interrupted is event:
+                raise TimeoutError("interrupted")
+
+    def interrupt(self) -> None:
+        """Let the `receive` that another task is in raise `TimeoutError`."""
+        self._interrupted = self._news
+        self._news.set()
 
     async def poll(self) -> bytes | None:
         """What has arrived."""

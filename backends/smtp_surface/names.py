@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .addresses import CRLF, Recipient, bCRLF, quoteaddr, quotedata
+from .batch import Envelope
 from .client import LMTP_PORT, SMTP_PORT, SMTP_SSL_PORT
 from .exceptions import (
     SMTPAuthenticationError,
@@ -23,6 +24,7 @@ __all__ = [
     "LMTP_PORT",
     "SMTP_PORT",
     "SMTP_SSL_PORT",
+    "Envelope",
     "Recipient",
     "SMTPAuthenticationError",
     "SMTPConnectError",

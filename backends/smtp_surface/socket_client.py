@@ -29,6 +29,12 @@ class SocketSMTP(AsyncSMTP):
     def _new_lock(self) -> Any:
         return self.LOOP.lock()
 
+    def _new_event(self) -> Any:
+        return self.LOOP.event()
+
+    def _new_task_group(self) -> Any:
+        return self.LOOP.task_group()
+
     async def _pause(self) -> None:
         await self.LOOP.checkpoint()
 

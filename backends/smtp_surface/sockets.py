@@ -74,11 +74,11 @@ class Loop(NamedTuple):
             await event.wait()
 
     @contextmanager
-    def within(self, seconds: float | None) -> Iterator[None]:
+    def within(self, seconds: float | None) -> Iterator[Any]:
         """`TimeoutError` if the block takes longer; what the library raises for what is broken, as `OSError`."""
         try:
             with self.move_on_after(float("inf") if seconds is None else max(0.0, seconds)) as scope:
-                yield
+                yield scope
         except self.broken as error:
             raise OSError(f"the connection was closed: {error}") from error
         if scope.cancelled_caught:
@@ -94,6 +94,7 @@ class SocketTransport:
         self._loop = loop
         self._source_address = source_address
         self.sock = sock
+        self._scope: Any = None  # of the `receive` that is under way
         if sock is not None:
             self._prepare(sock)
 
@@ -146,12 +147,17 @@ class SocketTransport:
         if octets is not None:
             await loop.cancel_shielded_checkpoint()
             return octets
-        with loop.within(timeout):
+        with loop.within(timeout) as self._scope:
             while octets is None:
                 await loop.wait_readable(self._open())
                 octets = self._read()
         assert octets is not None
         return octets
+
+    def interrupt(self) -> None:
+        """Let the `receive` that another task is in raise `TimeoutError`: nothing is read before it is given."""
+        if self._scope is not None:
+            self._scope.cancel()
 
     async def poll(self) -> bytes | None:
         """What has arrived."""

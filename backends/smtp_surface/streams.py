@@ -38,6 +38,7 @@ class StreamTransport:
     def __init__(self, loop: Loop, stream: ByteStream) -> None:
         self._loop = loop
         self._stream = stream
+        self._scope: Any = None  # of the `receive` that is under way
 
     async def connect(self, host: str, port: int, timeout: float | None) -> None:
         """Not for this transport: the stream is connected."""
@@ -53,11 +54,16 @@ class StreamTransport:
 
     async def receive(self, timeout: float | None) -> bytes:
         """Wait for octets; b"" at the end."""
-        with self._loop.within(timeout):
+        with self._loop.within(timeout) as self._scope:
             try:
                 return bytes(await self._stream.receive(READ_SIZE))
             except self._loop.end:
                 return b""
+
+    def interrupt(self) -> None:
+        """Let the `receive` that another task is in raise `TimeoutError`."""
+        if self._scope is not None:
+            self._scope.cancel()
 
     async def poll(self) -> bytes | None:
         """Nothing: there is no asking without waiting."""

@@ -24,6 +24,8 @@ import smtp_anyio
 import smtp_asyncio
 import smtp_blocking
 import smtp_trio
+from smtp_proto.outcome import Outcome
+from smtp_surface.async_sending import AsyncSending
 from smtp_surface.asynchronous import AsyncSMTP
 from tests.scripts import PATIENCE
 
@@ -100,6 +102,10 @@ class Backend:
     def copies(self, client: Client) -> list[Client]:
         """Copies of a client that is not connected, each made in another way."""
         return [copy.deepcopy(client), pickle.loads(pickle.dumps(client))]  # noqa: S301  # our own
+
+    def sending(self, client: Client, messages: Any) -> AbstractContextManager[Any]:
+        """What `send_many` returns, in a ``with``; seen as a blocking one."""
+        return client.send_many(messages)
 
     def bare(self, client: Client) -> Any:
         """The client itself, whose methods may be coroutines: for callbacks, which the backend calls, or awaits."""
@@ -205,6 +211,12 @@ class AsyncBackend(Backend):
     def copies(self, client: Client) -> list[Client]:
         return [cast("Client", _Seen(self, made)) for made in super().copies(_behind(client))]
 
+    @contextmanager
+    def sending(self, client: Client, messages: Any) -> Iterator[Any]:
+        sending = cast("AsyncSending", _behind(client).send_many(messages))
+        with self.in_a_block(sending):
+            yield _SeenSending(self, sending)
+
     def bare(self, client: Client) -> Any:
         return _behind(client)
 
@@ -245,6 +257,30 @@ class _Seen:
 
     def __exit__(self, *exc: object) -> Any:
         return self._backend.run(self._client.__aexit__, *exc)
+
+
+class _SeenSending:
+    """What `send_many` of a client of coroutines returns, seen as a blocking one."""
+
+    def __init__(self, backend: AsyncBackend, sending: AsyncSending) -> None:
+        self._backend = backend
+        self._sending = sending
+
+    @property
+    def left(self) -> list[Outcome]:
+        return self._sending.left
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Outcome:
+        outcome: Outcome | None = self._backend.run(anext, self._sending, None)
+        if outcome is None:
+            raise StopIteration
+        return outcome
+
+    def close(self) -> None:
+        self._backend.run(self._sending.aclose)
 
 
 def _behind(client: Client) -> Client:

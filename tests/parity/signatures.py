@@ -39,6 +39,7 @@ UNION: Final = {"keyfile", "certfile"}
 #: Methods and attributes that the classes have beyond those of `smtplib`, and the arguments above under their names.
 EXTRA_NAMES: Final = {
     "deliver": "what became of a message as one value, refusals included",
+    "send_many": "many messages on the way at a time, each with an outcome",
     "etrn": "a command of an extension",
     "burl": "a command of an extension",
     "xclient": "a command of an extension",
