@@ -110,9 +110,8 @@ def check_addresses(mail: Mail, recipients: Iterable[Rcpt]) -> None:
     """`LocalProtocolError` for an envelope that needs SMTPUTF8 and does not say so."""
     lines = [command.line for command in (mail, *recipients)]
     if not b"".join(lines).isascii() and mail.parameter("SMTPUTF8") is None:
-        for command in (mail, *recipients):
-            if not command.line.isascii():
-                raise LocalProtocolError(f"{command.path!r} is not ASCII and needs SMTPUTF8 (RFC 6531 3.4)")
+        path = next(command.path for command in (mail, *recipients) if not command.line.isascii())
+        raise LocalProtocolError(f"{path!r} is not ASCII and needs SMTPUTF8 (RFC 6531 3.4)")
 
 
 class Transaction:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from smtp_proto.client import ClientConnection
 from smtp_proto.commands import Bdat, Mail, Noop, Rcpt
-from smtp_proto.effects import Flow
+from smtp_proto.effects import Flow, Interrupted
 from smtp_proto.errors import ConnectionLost, ProtocolError, RemoteProtocolError
 from smtp_proto.many import Mailing
 from smtp_proto.outcome import Fate, Outcome
@@ -390,3 +390,45 @@ def test_answers_that_come_while_nothing_is_open() -> None:
 
     Scripted().run(flow())
     assert mailing.result() is not None
+
+
+def test_listening_takes_an_answer_or_is_interrupted() -> None:
+    """An answer that is listened for finishes its message; an interruption loses nothing, a failure tells of it all."""
+    session = introduced()
+    mailing = Mailing(session, pipelining=True)
+    answers = b"250 m\r\n250 r\r\n250 taken\r\n"
+    peer = Scripted([Interrupted(), answers, KeyboardInterrupt()])
+
+    def flow() -> Flow[None]:
+        yield from submitted(session, mailing, "eager", 2)
+        yield from mailing.listen()
+        assert mailing.in_flight == 2
+        for _ in range(3):
+            yield from mailing.listen()
+        assert mailing.in_flight == 1
+        yield from mailing.listen()
+
+    with pytest.raises(KeyboardInterrupt):
+        peer.run(flow())
+    fates = []
+    while (done := mailing.result()) is not None:
+        fates.append(done.outcome.fate)
+    assert fates == [Fate.DELIVERED, Fate.UNKNOWN]
+    assert session.connection.closed
+
+
+def test_a_connection_that_was_closed_from_outside() -> None:
+    """Waiting ends when somebody has closed the connection meanwhile, and tells of what was in flight."""
+    session = introduced()
+    mailing = Mailing(session, pipelining=True)
+
+    def flow() -> Flow[None]:
+        yield from submitted(session, mailing, "eager", 1)
+        session.connection.abort()
+        yield from mailing.wait()
+
+    with pytest.raises(ConnectionLost, match="the connection was closed"):
+        Scripted().run(flow())
+    done = mailing.result()
+    assert done is not None
+    assert done.outcome.fate is Fate.UNKNOWN

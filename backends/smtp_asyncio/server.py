@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from contextlib import suppress
-from types import TracebackType
+from typing import Any
 
 from smtp_surface.async_server import AsyncServer
 
@@ -30,11 +30,9 @@ class _Scope:
         if self._cancelled:
             self.cancel()
 
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
+    async def __aexit__(self, *raised: Any) -> bool:  # noqa: PYI036  # only passed on, and `object` cannot be
         with suppress(TimeoutError):
-            await self._timeout.__aexit__(exc_type, exc, traceback)
+            await self._timeout.__aexit__(*raised)
             return False
         return True
 
@@ -43,9 +41,7 @@ class LoopServer(AsyncServer):
     __doc__ = AsyncServer.__doc__
 
     transport_over = StreamTransport.of_socket
-    new_event = asyncio.Event
-    new_scope = _Scope
-    new_tasks = Tasks
+    new_event, new_scope, new_tasks = asyncio.Event, _Scope, Tasks
 
     @classmethod
     async def wait_readable(cls, sock: socket.socket) -> None:
