@@ -477,8 +477,8 @@ _INTERRUPTIONS = (
     Guard(
         "callers in several threads wait for their turn",
         f"{SURFACE}/blocking.py",
-        "        with self._lock:\n            self._refuse_callbacks()\n            try:",
-        "        if True:\n            self._refuse_callbacks()\n            try:",
+        "        with self._lock:\n            self._refuse_callbacks()\n            self._refuse_beside_batch()",
+        "        if True:\n            self._refuse_callbacks()\n            self._refuse_beside_batch()",
         ("tests/hostile/test_threads.py::test_others_wait_for_their_turn",),
     ),
     _core(
