@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -42,7 +43,7 @@ def table(capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
     """The cells of all rows below the headings."""
     printed = capsys.readouterr().out
     rows = re.findall(r"^\|(?!-)(.*)\|$", printed, re.MULTILINE)
-    assert len(rows) > 1, printed
+    assert rows, printed
     return [[cell.strip() for cell in row.split(" | ")] for row in rows]
 
 
@@ -78,7 +79,9 @@ def test_a_part(
         assert hasattr(module, name), name
         monkeypatch.setattr(module, name, value)
     module.main()
-    assert len(table(capsys)) >= least
+    # The peers are in the extra `bench`: without them there is nothing to compare coroutines with.
+    peers = module is not asynchronous or find_spec("aiosmtplib") is not None
+    assert len(table(capsys)) > (least if peers else 0)
 
 
 def test_counts(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

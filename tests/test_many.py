@@ -432,3 +432,11 @@ def test_a_connection_that_was_closed_from_outside() -> None:
     done = mailing.result()
     assert done is not None
     assert done.outcome.fate is Fate.UNKNOWN
+
+
+def test_a_whole_message_behind_one_whose_size_is_not_known() -> None:
+    """A stream goes by DATA and is finished first; what is behind it may go as a whole."""
+    batch = Batch([Letter(stream=True), Letter(), Letter(stream=True)], chunking="eager")
+    assert batch.error is None
+    assert batch.server.taken == [0, 1, 2]
+    assert [outcome.fate for outcome in batch.outcomes] == [Fate.DELIVERED] * 3

@@ -10,6 +10,7 @@ import pytest
 import smtp_blocking
 from smtp_proto.client import ClientConnection
 from smtp_proto.commands import Mail, Noop, Rcpt
+from smtp_proto.effects import Flow, Pull
 from smtp_proto.errors import ConnectionLost
 from smtp_proto.events import ReplyReceived, ServiceClosing
 from smtp_proto.outcome import Outcome
@@ -297,3 +298,13 @@ def test_what_flows_call_is_called() -> None:
     with pytest.raises(LookupError):
         replayed.run(session.authenticate(Failing()))
     replayed.finish()
+
+
+def test_what_flows_pull_is_pulled() -> None:
+    """The chunks of a stream come from where they come from, for a transcript has none of them."""
+
+    def flow() -> Flow[list[object]]:
+        chunks = iter([b"a", b"b"])
+        return [(yield from Pull(chunks)), (yield from Pull(chunks)), (yield from Pull(chunks))]
+
+    assert Replay(Transcript.from_text(TRANSACTION)).run(flow()) == [b"a", b"b", None]

@@ -74,6 +74,20 @@ def test_a_file(way: Way, size: int) -> None:
     assert delivery.rows[-1] == ("BDAT LAST" if way.chunking else "DATA")
 
 
+def test_a_file_again() -> None:
+    """What can be read once more is the same message, from its start; nothing of a file is at hand."""
+    file = io.BytesIO(b"skipped" + MESSAGE)
+    file.seek(7)
+    source = source_of(file)
+    for _ in range(2):
+        source = source.again()
+        assert source.at_hand is None
+        assert isinstance(source.chunks, Iterator)
+        assert b"".join(chunk for chunk in source.chunks if isinstance(chunk, bytes)) == MESSAGE
+    octets = source_of(MESSAGE).again()
+    assert octets.at_hand is octets.chunks
+
+
 def test_a_real_file(tmp_path: Path) -> None:
     """The same from a disk."""
     path = tmp_path / "message"
