@@ -73,6 +73,23 @@ def test_early_refusal(backend: Backend, end: list[Step], tls: bool, deliver: An
         assert client.sock is None
 
 
+@pytest.mark.parametrize(
+    "end",
+    [[Close()], [Reset()], [Drain()], []],
+    ids=["then closes", "then resets", "then reads on", "then ends"],
+)
+def test_early_refusal_of_a_chunk(backend: Backend, end: list[Step]) -> None:
+    """The same where the message goes as one BDAT: what is left of the chunk is not sent, nor anything else."""
+    script = [*opening("PIPELINING", "CHUNKING"), *MAIL, *RCPT, Expect(b"bdat "), FIRST, Send(REFUSAL), *end]
+    with ScriptedServer(script) as server:
+        client = backend.connect(server)
+        with pytest.raises(smtp_blocking.SMTPDataError) as raised:
+            deliver(client)
+        assert raised.value.args == (552, b"5.3.4 message too big for us")
+        assert not raised.value.may_be_delivered
+        assert client.sock is None
+
+
 @pytest.mark.parametrize("early", [b"250 2.0.0 queued\r\n", b"354 go on\r\n"])
 @DELIVER
 def test_early_success(backend: Backend, early: bytes, deliver: Any) -> None:

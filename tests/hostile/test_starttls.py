@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import smtp_blocking
-from tests.certificates import client_context, server_context
+from tests.certificates import authority, client_context, server_context
 from tests.conformance.backends import Backend
 from tests.scripted import (
     Close,
@@ -185,3 +185,24 @@ def test_proxy_is_no_part_of_the_conversation(backend: Backend) -> None:
         client.starttls(context=client_context())
         assert client.sendmail("a@client.test", "b@mx.test", MESSAGE) == {}
     assert len(server.messages) == 1
+
+
+def test_a_client_certificate_that_is_missing(backend: Backend) -> None:
+    """A server that wants a certificate and gets none ends the connection: an error, and nothing was sent in clear."""
+    context = server_context()
+    context.verify_mode = ssl.CERT_REQUIRED
+    authority().configure_trust(context)
+    with smtp_blocking.Server(tls_context=context) as server:
+        client = backend.connect(server)
+
+        def send() -> None:
+            client.starttls(context=client_context())
+            # In TLS 1.3 the client is done before the server has looked at what it sent.
+            client.sendmail("a@client.test", "b@mx.test", MESSAGE)
+
+        with pytest.raises((smtp_blocking.SMTPServerDisconnected, ssl.SSLError)):
+            send()
+        with pytest.raises(smtp_blocking.SMTPServerDisconnected):
+            client.noop()
+        client.close()
+        assert server.messages == []
