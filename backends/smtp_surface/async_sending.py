@@ -79,7 +79,10 @@ class AsyncSending(Occupant):
         finally:
             # Not before: it cancels what is done in this block, too.
             self._group.cancel_scope.cancel()
-            await self._tasks.__aexit__(None, None, None)
+            try:
+                await self._tasks.__aexit__(None, None, None)
+            finally:
+                self._end()  # what was pulled while it ended is told, too
 
     def __del__(self) -> None:
         # Nobody can await what is due, so the connection cannot be used any more.

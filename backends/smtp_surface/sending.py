@@ -39,7 +39,7 @@ class Occupant:
         self._over = True
         if error is not None:
             self._batch.give_up(error)
-        self.left = self._batch.rest()
+        self.left += self._batch.rest()
 
     def _given(self, place: Place | None) -> Outcome | None:
         """The outcome at a place; what stands there instead is raised."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from email.message import EmailMessage
 from typing import Any
 
@@ -275,6 +276,45 @@ def test_leaving_early(backend: Backend, options: dict[str, Any]) -> None:
         sent = [first, *sending.left]
     assert fates(sent).count(DELIVERED) == len(handler.contents)
     assert len(sent) == len(pulled) < 100
+
+
+class Broken(Exception):
+    """The application's own."""
+
+
+@WAYS
+@pytest.mark.parametrize("how", ["break", "close", "an exception", "another call"])
+def test_left_at_any_message(backend: Backend, how: str, options: dict[str, Any]) -> None:
+    """Wherever the loop is left, and however: each message that was pulled is told once, and what is told is true."""
+    count = 5
+    for at in range(count):
+        pulled: list[Any] = []
+
+        def source(pulled: list[Any] = pulled) -> Iterator[Any]:
+            for number in range(count):
+                pulled.append(letter(number))
+                yield pulled[-1]
+
+        handler, told = Keeping(), []
+        with smtp_blocking.Server(handler) as server, backend.connect(server, **options) as smtp:
+            with suppress(Broken), backend.sending(smtp, source()) as sending:
+                for outcome in sending:
+                    told.append(outcome)
+                    if len(told) > at:
+                        if how == "an exception":
+                            raise Broken
+                        if how == "break":
+                            break
+                        if how == "another call" and len(told) < count:
+                            with pytest.raises(backend.module.SMTPException, match="send_many is under way"):
+                                smtp.noop()
+                        sending.close()
+            assert smtp.noop()[0] == 250
+        told += sending.left
+        assert len(told) == len(pulled)
+        delivered = fates(told).count(DELIVERED)
+        assert fates(told) == [DELIVERED] * delivered + [NOT_SENT] * (len(told) - delivered)
+        assert handler.contents == [message[2] for message in pulled[:delivered]]
 
 
 def test_leaving_a_lost_connection_early(backend: Backend) -> None:
