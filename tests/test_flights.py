@@ -1,6 +1,7 @@
-"""Round trips, counted on a link without a clock: a flight is over when neither end can do anything more without it.
+"""Round trips of the core, counted on a link without a clock: a flight is over when neither end can go on without it.
 
-The figures are those of the table in the docs; ``pytest -s`` prints them.
+The figures are those of the table in the docs; ``pytest -s`` prints them.  `tests.conformance.test_flights` counts
+those of the surface, for every backend.
 """
 
 from __future__ import annotations
@@ -10,17 +11,14 @@ from typing import Any
 
 import pytest
 
-import smtp_blocking
 from smtp_proto.client import ClientConnection
 from smtp_proto.commands import Rcpt
 from smtp_proto.effects import Close, Effect, Flow, Poll, Receive, Send, Sent
 from smtp_proto.many import Mailing
 from smtp_proto.outcome import Outcome
-from smtp_proto.replies import Reply
 from smtp_proto.session import ClientSession
 from smtp_proto.sources import source_of
 from smtp_proto.transaction import Chunking, Transaction, deliver
-from smtp_surface.once import BlockingOnce
 
 from .deliveries import MESSAGE, SENDER
 from .serving import Answering
@@ -120,82 +118,6 @@ def test_a_connection_used_once(chunking: Chunking, most: float) -> None:
     counted = flights(conversation, beyond=0)
     print(f"\nused once, chunking={chunking}: {counted} round trips")  # noqa: T201  # the figures
     assert counted <= most
-
-
-class Offering(Answering):
-    """A server whose EHLO offers what it takes to be quick."""
-
-    def _answer(self, row: str) -> None:
-        if row == "EHLO":
-            self.connection.send(Reply(250, "mx.test\nPIPELINING\nCHUNKING"))
-        else:
-            super()._answer(row)
-
-
-class Counted:
-    """A transport whose other end is `Offering`: what is sent arrives when the client waits, and is one flight."""
-
-    def __init__(self) -> None:
-        self.flights = 0
-        self._server = Offering().run()
-        self._effect: Effect[Any] | None = None
-        self._sent = b""
-        self._said = b""
-
-    def connect(self, host: str, port: int, timeout: float | None) -> None:
-        raise AssertionError("it is connected")
-
-    def send(self, chunks: list[bytes], timeout: float | None, listen: bool) -> Sent:
-        self._sent += b"".join(chunks)
-        return Sent(None, [])
-
-    def receive(self, timeout: float | None) -> bytes:
-        if not self._said:
-            self.flights += 1
-            self._turn()
-        return self._taken()
-
-    def poll(self) -> bytes | None:
-        return self._taken() or None
-
-    def close(self) -> None:
-        """Nothing to close."""
-
-    def _taken(self) -> bytes:
-        said, self._said = self._said, b""
-        return said
-
-    def _turn(self) -> None:
-        """The server goes on until it waits, or is at its end."""
-        effect = self._effect or next(self._server)
-        try:
-            while not isinstance(effect, Receive) or self._sent:
-                if isinstance(effect, Send):
-                    self._said += b"".join(effect.chunks)
-                    effect = self._server.send(Sent(None, []))
-                else:
-                    heard, self._sent = self._sent, b""
-                    effect = self._server.send(heard if isinstance(effect, Receive) else None)
-        except StopIteration:
-            return
-        self._effect = effect
-
-
-@pytest.mark.parametrize(("chunking", "most"), [(False, 4), (True, 4), ("eager", 3)])
-def test_a_connection_used_once_through_the_surface(chunking: Chunking, most: int) -> None:
-    """`send` takes no more than what the core needs: four round trips, three if the message is eager."""
-    transport = Counted()
-
-    def client(**options: Any) -> smtp_blocking.SMTP:
-        made = smtp_blocking.SMTP(**options)
-        made._given = transport
-        return made
-
-    send = BlockingOnce(client, client).send
-    outcome = send(MESSAGE, "mx.test", sender=SENDER.path, recipients="r0@mx.test", chunking=chunking)
-    assert outcome.delivered
-    print(f"\nsend, chunking={chunking}: {transport.flights} round trips")  # noqa: T201  # the figures
-    assert transport.flights == most
 
 
 def send_all(

@@ -107,6 +107,10 @@ class Backend:
         """What `send_many` returns, in a ``with``; seen as a blocking one."""
         return client.send_many(messages)
 
+    def called(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        """What a function of the backend's gives, which may be a coroutine."""
+        return function(*args, **options)
+
     def bare(self, client: Client) -> Any:
         """The client itself, whose methods may be coroutines: for callbacks, which the backend calls, or awaits."""
         return client
@@ -216,6 +220,9 @@ class AsyncBackend(Backend):
         sending = cast("AsyncSending", _behind(client).send_many(messages))
         with self.in_a_block(sending):
             yield _SeenSending(self, sending)
+
+    def called(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        return self.run(function, *args, **options)
 
     def bare(self, client: Client) -> Any:
         return _behind(client)

@@ -13,7 +13,7 @@ from tests.certificates import client_context, server_context
 from tests.scripted import Close, Expect, ExpectBody, ExpectEOF, ExpectLines, ScriptedServer, Send, StartTLS, Step
 from tests.scripts import BODY, DATA, GREETING, MAIL, MESSAGE, PATIENCE, QUIT, RCPT, RSET, hello, opening, turn
 
-from .backends import AsyncBackend, Backend
+from .backends import Backend
 from .test_deliver import email_message
 
 ADDRESSES: dict[str, Any] = {"sender": "a@client.test", "recipients": "b@mx.test"}
@@ -27,8 +27,7 @@ LOG_IN = turn(b"auth plain", b"235 2.7.0 welcome")
 def send(backend: Backend, server: Any, message: Any = MESSAGE, **options: Any) -> Outcome:
     """Call it as a program would, in the backend's loop if it has one."""
     options = {"local_hostname": "client.test", "timeout": PATIENCE, **options}
-    run = backend.run if isinstance(backend, AsyncBackend) else lambda function, *args, **more: function(*args, **more)
-    outcome: Outcome = run(backend.module.send, message, server.host, server.port, **options)
+    outcome: Outcome = backend.called(backend.module.send, message, server.host, server.port, **options)
     return outcome
 
 
@@ -111,7 +110,6 @@ def test_port_465_is_tls(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> N
 
     for kind in ("SMTP", "LMTP"):
         monkeypatch.setattr(getattr(backend.module, kind), "connect", connect)
-    run = backend.run if isinstance(backend, AsyncBackend) else lambda function, *args, **more: function(*args, **more)
     calls: list[tuple[Any, Any]] = [
         (("mx.test:465",), {}),
         (("mx.test", 465), {}),
@@ -123,7 +121,7 @@ def test_port_465_is_tls(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> N
     ]
     for where, options in calls:
         with pytest.raises(OSError, match="enough"):
-            run(backend.module.send, MESSAGE, *where, **ADDRESSES, **options)
+            backend.called(backend.module.send, MESSAGE, *where, **ADDRESSES, **options)
     assert seen == [
         ("implicit", "mx.test", 465),
         ("implicit", "mx.test", 465),
