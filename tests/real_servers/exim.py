@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tests import certificates
 
-from .mailboxes import DOMAIN, USERS, MailServer
+from .mailboxes import DOMAIN, SMALL, USERS, MailServer
 from .processes import HOST, Prepared, directory, free_ports, needs_server, owned, running, write_certificate
 
 USER = "Debian-exim"  # compiled into Debian's Exim
@@ -33,11 +33,13 @@ spool_directory = {base}/spool
 log_file_path = {base}/log.%s
 pid_file_path = {base}/pid
 local_interfaces = {host}
-daemon_smtp_ports = {ports[plain]} : {ports[tls]}
+daemon_smtp_ports = {ports[plain]} : {ports[tls]} : {ports[small]}
 tls_on_connect_ports = {ports[tls]}
 # Another program that has taken a port is not waited for.
 daemon_startup_retries = 0
 deliver_drop_privilege
+# Each message is delivered as soon as it is there, however many come over one connection.
+smtp_accept_queue_per_connection = 0
 never_users =
 # Nothing is looked up, nobody is asked who they are, and no reports are made of what cannot be delivered.
 host_lookup =
@@ -55,7 +57,7 @@ tls_certificate = {certificate}
 tls_privatekey = {key}
 tls_try_verify_hosts = *
 tls_verify_certificates = {authority}
-message_size_limit = 20M
+message_size_limit = ${{if eq{{$received_port}}{{{ports[small]}}}{{{small}}}{{20M}}}}
 acl_smtp_mail = sender
 acl_smtp_rcpt = recipient
 acl_smtp_data = message
@@ -122,7 +124,8 @@ def _program() -> str:
 
 @contextmanager
 def exim() -> Iterator[MailServer]:
-    """Exim, for the time of the block, on the ports "plain" (with STARTTLS) and "tls"."""
+    """Exim, for the time of the block, on the ports "plain" (with STARTTLS), "tls", and "small"
+    (where it takes no more than `SMALL` octets)."""
     program = needs_server(_program(), PACKAGES, USER)
     with directory("exim") as base:
         owned(base / "mail", USER)
@@ -134,11 +137,12 @@ def exim() -> Iterator[MailServer]:
         authority.write_bytes(certificates.authority().cert_pem.bytes())
 
         def prepare() -> Prepared:
-            ports = free_ports("plain", "tls")
+            ports = free_ports("plain", "tls", "small")
             text = _CONFIGURATION.format(
                 base=base,
                 host=HOST,
                 ports=ports,
+                small=SMALL,
                 program=program,
                 certificate=certificate,
                 key=key,

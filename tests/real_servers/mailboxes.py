@@ -7,7 +7,7 @@ end with LF in it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +23,9 @@ PASSWORDS = {"user00": "s3cret words", "jürgen": "Paßwort €"}  # what some o
 TOKENS = {"ya29.a0-token_of.user00": "user00", "ya29.another": "user01"}
 """Bearer tokens, and whose they are."""
 
+SMALL = 10_000
+"""The octets that a server takes at most on its port "small"."""
+
 _HEADERS = (
     8192  # octets that have the Message-ID among them, of a report too, which has the original's header at its end
 )
@@ -32,6 +35,9 @@ _ADDED = re.compile(
     rb"(?:(?:Return-Path|X-Original-To|Delivered-To|Received|Envelope-To|Delivery-Date):[^\n]*\n(?:[ \t][^\n]*\n)*)+",
     re.IGNORECASE,
 )
+
+_MESSAGE_ID = re.compile(rb"^Message-ID: (<[^>\n]+>)", re.MULTILINE)
+_LOGGED = re.compile(r"(?:message-id=<| id=)([^> \n]+)")  # by Postfix, by Exim
 
 
 def address(user: str) -> str:
@@ -61,6 +67,22 @@ class MailServer(NamedTuple):
         message = found[0].read_bytes()
         found[0].unlink()  # dozens of 5 MB would fill a small disk
         return message
+
+    def order(self, idents: Iterable[str]) -> list[str]:
+        """The Message-IDs of those that have come in, in the order in which they have, as the log has it."""
+        said = self.log.read_text("utf-8", "replace")
+        known = {ident[1:-1] for ident in idents}
+        return [f"<{ident}>" for ident in dict.fromkeys(_LOGGED.findall(said)) if ident in known]
+
+    def take_all(self, user: str, idents: Collection[str]) -> list[str]:
+        """Take as many messages out of a user's Maildir as there are `idents`, and return the Message-IDs they have."""
+        new = self.mail / USERS.get(user, user) / "new"
+        assert until(lambda: new.is_dir() and len(list(new.iterdir())) >= len(idents)), self._said()
+        found = []
+        for path in list(new.iterdir()):
+            found += _MESSAGE_ID.findall(path.read_bytes())[:1]
+            path.unlink()
+        return [ident.decode() for ident in found]
 
     def messages(self, user: str, ident: str) -> list[bytes]:
         """What is in a user's Maildir just now with this Message-ID."""

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .mailboxes import DOMAIN, USERS, MailServer, address
+from .mailboxes import DOMAIN, SMALL, USERS, MailServer, address
 from .processes import HOST, OWNER, Prepared, directory, free_ports, needs_server, owned, running, write_certificate
 
 PACKAGES = "apt-get install postfix"
@@ -31,7 +31,6 @@ _QUEUE = {
     "public": ("postfix", "postdrop", 0o710),
     "pid": ("root", "root", 0o755),
 }
-SMALL = 10_000
 ERRORS = 3
 
 _MAIN = """\

@@ -11,9 +11,8 @@ from smtp_blocking import Recipient
 from smtp_proto.parameters import EnvId, MtPriority, Notify, ORcpt, Ret, Size
 
 from .doors import SENDER, plain
-from .mailboxes import MailServer, address, without_added
+from .mailboxes import SMALL, MailServer, address, without_added
 from .messages import header, new_ident
-from .postfix import SMALL
 
 
 def test_each_recipient_is_notified_as_it_was_asked_for(postfix: MailServer, pipelining: bool) -> None:

@@ -12,9 +12,9 @@ import smtp_blocking
 from tests import certificates
 
 from .doors import SENDER, TIMEOUT, implicit_tls, plain, starttls
-from .mailboxes import PASSWORDS, MailServer, address, without_added
+from .mailboxes import PASSWORDS, SMALL, MailServer, address, without_added
 from .messages import BODIES, header, new_ident, with_header
-from .postfix import ERRORS, SMALL
+from .postfix import ERRORS
 from .processes import HOST
 
 MECHANISMS = {
