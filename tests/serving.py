@@ -124,14 +124,18 @@ def replies_in(octets: bytes) -> list[Reply]:
     return replies
 
 
+#: In the place of a code: no answer, the server hangs up.
+HANGS_UP = 0
+
 _USUAL = {"greeting": 220, "DATA": 354, "QUIT": 221}
 
 
 class Answering:
     """A server that answers each command with the code that `codes` has for its row, and the row's name as text.
 
-    Several codes are for one command after the other, the last one for all that follow.  It is the real
-    `ServerConnection`, so it never breaks the protocol, but it accepts and refuses what and where it is told to.
+    Several codes are for one command after the other, the last one for all that follow; `HANGS_UP` is for hanging up
+    instead.  It is the real `ServerConnection`, so it never breaks the protocol, but it accepts and refuses what and
+    where it is told to.
     """
 
     def __init__(self, codes: Mapping[str, int | Sequence[int]] | None = None, *, lmtp: bool = False) -> None:
@@ -139,6 +143,7 @@ class Answering:
         self.commands: list[Command] = []
         self.messages: list[bytes] = []
         self.clean = True  # the client did not hang up in the middle of something
+        self._gone = False
         self._codes = {row: [code] if isinstance(code, int) else list(code) for row, code in (codes or {}).items()}
 
     @property
@@ -148,14 +153,17 @@ class Answering:
 
     def _answer(self, row: str) -> None:
         codes = self._codes.get(row, [_USUAL.get(row, 250)])
-        self.connection.send(Reply(codes.pop(0) if len(codes) > 1 else codes[0], row))
+        code = codes.pop(0) if len(codes) > 1 else codes[0]
+        self._gone = self._gone or code == HANGS_UP
+        if not self._gone:
+            self.connection.send(Reply(code, row))
 
     def run(self) -> Flow[None]:
         connection = self.connection
         content = b""
         self._answer("greeting")
         while True:
-            event = connection.next_event()
+            event = connection.next_event() if not self._gone else ConnectionClosed(False)
             if isinstance(event, CommandReceived):
                 self.commands.append(event.command)
                 if not isinstance(event.command, Bdat):
@@ -168,7 +176,7 @@ class Answering:
                     row = self.commands[-1].row if isinstance(self.commands[-1], Bdat) else "end of data"
                     self.messages.append(content)
                     content = b""
-                    while connection.owes_reply:
+                    while connection.owes_reply and not self._gone:
                         self._answer(row)
             else:
                 unsent = connection.data_to_send()
@@ -189,7 +197,7 @@ class Blunt:
 
     All that it knows is that a message follows a 354 and octets follow a BDAT, which it answers with
     ``codes["final"]``: in LMTP once for each recipient that it has accepted, and once where it has none.  It hangs up
-    behind a 421.
+    behind a 421, and instead of an answer where that is `HANGS_UP`.
     """
 
     def __init__(self, codes: Mapping[str, int | Sequence[int]], *, lmtp: bool = False) -> None:
@@ -204,9 +212,9 @@ class Blunt:
     def _answer(self, verb: str) -> int:
         codes = self._codes.get(verb, [_USUAL.get(verb, 250)])
         code = codes.pop(0) if len(codes) > 1 else codes[0]
-        if not self._closed:
+        if not self._closed and code != HANGS_UP:
             self._out.append(b"%03d %s\r\n" % (code, verb.encode()))
-        self._closed = self._closed or code == 421
+        self._closed = self._closed or code in (421, HANGS_UP)
         return code
 
     def _finish(self, message: bytes) -> None:

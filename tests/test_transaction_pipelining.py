@@ -17,7 +17,7 @@ from smtp_proto.transaction import EAGER_SIZE, deliver
 
 from .deliveries import EAGER, MESSAGE, SENDER, Delivery, Way, recipients, seen
 from .flows import Scripted, at_random, effects_of, introduced
-from .serving import Answering, Blunt
+from .serving import HANGS_UP, Answering, Blunt
 
 ONE_FLIGHT = b"mail from:<sender@client.test>\r\nrcpt to:<r0@mx.test>\r\nrcpt to:<r1@mx.test>\r\n"
 
@@ -143,8 +143,8 @@ def test_a_lost_flight_behind_a_refusal_of_all() -> None:
 # -- the property -----------------------------------------------------------------------------------------------------
 
 PIPELINED = st.builds(Way, st.just(True), chunking=st.booleans(), lmtp=st.booleans())
-ANY_CODE = st.sampled_from([250, 250, 250, 251, 354, 421, 450, 503, 550, 199, 600])
-LEGAL = st.sampled_from([250, 250, 250, 251, 421, 450, 550, 199, 600])
+ANY_CODE = st.sampled_from([250, 250, 250, 251, 354, 421, 450, 503, 550, 199, 600, HANGS_UP])
+LEGAL = st.sampled_from([250, 250, 250, 251, 421, 450, 550, 199, 600, HANGS_UP])
 SENSIBLE = st.sampled_from([250, 250, 250, 251, 421, 450, 503, 550])
 
 
@@ -190,7 +190,7 @@ def test_pipelined_is_as_step_by_step_with_a_server_that_answers_anything(
     way=PIPELINED,
     mail=LEGAL,
     rcpt=st.lists(LEGAL, min_size=1, max_size=4),
-    data=st.sampled_from([354, 354, 421, 450, 550]),
+    data=st.sampled_from([354, 354, 421, 450, 550, HANGS_UP]),
     final=st.lists(LEGAL, min_size=1, max_size=4),
     reset=LEGAL,
     seed=st.integers(0, 1000),

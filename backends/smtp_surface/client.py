@@ -93,7 +93,6 @@ class Client(MailConversations):
     _driver: Driver[Any]
     _handed_in = False
     _sending: ref[Any] | None = None  # what `send_many` has returned last, until it is over
-    _lmtp = False
     # Made anew for each object, and not part of its copies.
     _machinery: tuple[str, ...] = ("_driver",)
 

@@ -7,7 +7,7 @@ All three that send whole messages run `_transaction`, which returns an `Outcome
 from __future__ import annotations
 
 import smtplib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from email.message import Message
 from functools import partial
 from itertools import chain
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from smtp_proto.body import DataEncoder
 from smtp_proto.commands import Mail, Rcpt
-from smtp_proto.effects import Call, Flow, Pull
+from smtp_proto.effects import Call, Flow
 from smtp_proto.errors import ConnectionLost, InvalidArgument
 from smtp_proto.extensions import Extensions
 from smtp_proto.internationalization import Headers, Way
@@ -58,6 +58,7 @@ class MailConversations(LoginConversations):
     """`data`, `sendmail`, `send_message` and `deliver`."""
 
     _asynchronous = False
+    _lmtp = False
 
     def _data(self, msg: bytes | str) -> Flow[Answer]:
         octets = message_octets(msg)
@@ -363,14 +364,16 @@ class MailConversations(LoginConversations):
             accepted.pop(0).final = final
             answer = yield from Call(self.getreply)  # LMTP: one for each recipient that was accepted
             final = typed_reply(answer)
-        # Where there were several, the last speaks for those that are left: for one, or after a 421 for all.
-        outcome.end(final, accepted if len(accepted) < len(outcome.accepted) else [])
+        # In LMTP the last speaks for those that are left: for one, or after a 421 for all.
+        outcome.end(final, accepted if self._lmtp else [])
         if not outcome.delivered:
             yield from self._after_refusal(final)
 
     def _whole(self, source: Source) -> Flow[list[bytes]]:
+        # By a `Call`, for whoever has made every step their own needs no connection to pull from.
+        step = anext if isinstance(source.chunks, AsyncIterator) else next
         chunks: list[bytes] = []
-        while (chunk := (yield from Pull(source.chunks))) is not None:
+        while (chunk := (yield from Call(step, source.chunks, None))) is not None:
             chunks.append(octets_of(chunk))
         return chunks
 
