@@ -190,7 +190,7 @@ class Batch:
             if ready.outcome.mail is None:
                 yield from self._send(place, ready)
         except Exception as error:  # noqa: BLE001  # whatever it is, it is told at the message's place
-            if isinstance(error, (smtplib.SMTPServerDisconnected, smtplib.SMTPHeloError)):
+            if client._session is None or isinstance(error, (smtplib.SMTPServerDisconnected, smtplib.SMTPHeloError)):
                 self._end(error)  # no message that could follow would fare better
             else:
                 place.error = error

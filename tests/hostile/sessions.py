@@ -5,7 +5,7 @@ A test takes such a session and lets one of the server's replies go wrong in its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -170,13 +170,13 @@ SESSIONS = [PLAIN, PIPELINED, LMTP, STARTTLS]
 PLACES = [(session, number) for session in SESSIONS for number, _ in session.replies()]
 
 
-def all_at_once(test: Callable[[Session, int], None]) -> None:
+def all_at_once(test: Callable[..., None], places: Sequence[tuple[Any, ...]]) -> None:
     """Run a test that does little but wait at every place, each in a thread; the first failure says where it was."""
-    with ThreadPoolExecutor(len(PLACES)) as executor:
-        futures = [executor.submit(test, session, number) for session, number in PLACES]
-    for future, (session, number) in zip(futures, PLACES, strict=True):
+    with ThreadPoolExecutor(len(places)) as executor:
+        futures = [executor.submit(test, *place) for place in places]
+    for future, place in zip(futures, places, strict=True):
         try:
             future.result()
         except BaseException as error:
-            error.add_note(f"{session.name}: {session.exchanges[number].name}")
+            error.add_note(", ".join(str(getattr(part, "name", part)) for part in place))
             raise

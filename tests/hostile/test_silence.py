@@ -46,7 +46,7 @@ def test_stall(backend: Backend, stall: str) -> None:
         assert raised.value.may_be_delivered is (name == "message")
         assert progress.delivered is (name in ("NOOP", "QUIT"))
 
-    all_at_once(run)
+    all_at_once(run, PLACES)
 
 
 # Each would fill the memory of a client that waits for the end.
