@@ -166,6 +166,8 @@ class Client(MailConversations):
         clean_text("host", host)
         if source_address:
             self.source_address = source_address
+        if self.source_address:
+            clean_text("source_address", str(self.source_address[0]))
         if not port and host.count(":") == 1 and not host.startswith("/"):
             host, _, digits = host.partition(":")
             try:
