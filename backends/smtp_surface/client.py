@@ -167,7 +167,9 @@ class Client(MailConversations):
         if source_address:
             self.source_address = source_address
         if self.source_address:
-            clean_text("source_address", str(self.source_address[0]))
+            own = str(self.source_address[0])
+            clean_text("source_address", own)
+            own.encode("idna")  # over a name that has no encoding `socket.create_connection` loses a socket
         if not port and host.count(":") == 1 and not host.startswith("/"):
             host, _, digits = host.partition(":")
             try:
