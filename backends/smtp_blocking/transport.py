@@ -31,6 +31,9 @@ READ_SIZE = 65536
 # Octets in one write from which on it is part of a long message: then what has arrived is looked at even if the write
 # never had to wait, so that a peer that reads on behind an early refusal is heard.
 LARGE = 32768
+# What one TLS record holds.  Of more at a time `ssl` would say nothing before all is out, and the peer's answer to the
+# first record would be taken for one to what it has not seen.
+RECORD = 16384
 
 _DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
 
@@ -134,7 +137,7 @@ class SocketTransport:
         view = memoryview(octets)
         while view:
             try:
-                view = view[self._attempt(self.sock.send, view) :]
+                view = view[self._attempt(self.sock.send, view[:RECORD] if self._holds_back else view) :]
                 continue
             except (BlockingIOError, ssl.SSLWantWriteError):
                 read, write = listen, True

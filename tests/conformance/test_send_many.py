@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from email.message import EmailMessage
@@ -14,10 +13,22 @@ import smtp_blocking
 from smtp_proto.handler import Handler, ReceivedMessage
 from smtp_proto.outcome import Fate, Outcome
 from smtp_proto.server_session import ServerSession
-from tests.scripted import Close, Conversation, Expect, ExpectBody, ExpectEOF, ExpectLines, ScriptedServer, Send, Step
+from tests.certificates import client_context, server_context
+from tests.scripted import (
+    Close,
+    Expect,
+    ExpectBody,
+    ExpectEOF,
+    ExpectLines,
+    ScriptedServer,
+    Send,
+    StartTLS,
+    Step,
+)
 from tests.scripts import DATA, DELIVERY, GREETING, MAIL, MESSAGE, NOOP, QUIT, RCPT, RSET, opening, turn
+from tests.small_buffers import ANSWER, FULL, Shrink, client_of, recipients
 
-from .backends import BACKENDS, Backend
+from .backends import Backend
 
 WAYS = pytest.mark.parametrize(
     "options", [{}, {"chunking": False}, {"chunking": "eager"}, {"pipelining": False}], ids=str
@@ -420,32 +431,21 @@ def test_an_asynchronous_iterable(backend: Backend) -> None:
 
 # -- both directions ---------------------------------------------------------------------------------------------------
 
-SMALL = 4096
+READY = turn(b"starttls", b"220 2.0.0 go ahead")
 
 
-def shrink(sock: socket.socket) -> None:
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
-
-
-class Shrink:
-    """A step: small buffers at the server's socket."""
-
-    def play(self, conversation: Conversation) -> None:
-        shrink(conversation._socket)
-
-
-@pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name, indirect=True)
-def test_two_full_buffers(backend: Backend) -> None:
+@pytest.mark.parametrize("tls", [False, True], ids=["clear", "TLS"])
+def test_two_full_buffers(backend: Backend, tls: bool) -> None:
     """A server that reads nothing more until its long answers are out does not bring both to a standstill."""
-    many, to = 2, [f"r{number}@mx.test" for number in range(300)]
-    answers = b"".join(b"250 2.1.5 " + b"x" * 80 + b"\r\n" for _ in to)
-    turns: list[Step] = [*MAIL, Expect(b"rcpt"), Send(answers), ExpectLines(len(to) - 1), *DATA, ExpectBody()]
-    script = [*GREETING, Shrink(), *opening("PIPELINING")[1:], *[*turns, Send(b"250 2.0.0 queued\r\n")] * many, *QUIT]
-    with ScriptedServer(script) as server, socket.create_connection((server.host, server.port)) as sock:
-        shrink(sock)
-        with (
-            backend.over(sock, local_hostname="client.test", timeout=20) as smtp,
-            backend.sending(smtp, [("a@client.test", to, b"." * 20000)] * many) as sending,
-        ):
+    many = 2
+    turns: list[Step] = [*MAIL, Expect(b"rcpt"), Send(ANSWER * FULL), ExpectLines(FULL - 1), *DATA, ExpectBody()]
+    start = opening("PIPELINING")[1:]
+    if tls:
+        start = [*opening("STARTTLS")[1:], *READY, StartTLS(server_context()), *start]
+    script = [*GREETING, Shrink(), *start, *[*turns, Send(b"250 2.0.0 queued\r\n")] * many, *QUIT]
+    with ScriptedServer(script) as server, client_of(backend, server) as smtp:
+        if tls:
+            smtp.starttls(context=client_context())
+        letters = [("a@client.test", recipients(), MESSAGE)] * many
+        with backend.sending(smtp, letters) as sending:
             assert fates(list(sending)) == [DELIVERED] * many

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from typing import Any
 
 import pytest
 
 import smtp_blocking
-from tests.certificates import server_context
+from tests.certificates import client_context, server_context
 from tests.conformance.backends import Backend, Client
 from tests.scripted import (
     Close,
@@ -27,7 +26,8 @@ from tests.scripted import (
     Step,
     WaitFor,
 )
-from tests.scripts import BODY, DATA, DELIVERY, MAIL, MESSAGE, PATIENCE, QUIT, RCPT, opening
+from tests.scripts import BODY, DATA, DELIVERY, MAIL, MESSAGE, QUIT, RCPT, opening, turn
+from tests.small_buffers import ANSWER, FULL, Shrink, client_of, recipients
 
 from .sessions import connect
 
@@ -152,43 +152,30 @@ def test_slow_line_that_moves(backend: Backend) -> None:
         assert deliver(client) == {}
 
 
-def with_small_buffers(backend: Backend, server: ScriptedServer) -> Client:
-    """A client whose socket takes only a few kilobytes in each direction."""
-    sock = socket.socket()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    sock.settimeout(PATIENCE)
-    sock.connect((server.host, server.port))
-    return backend.over(sock, local_hostname="client.test", timeout=PATIENCE)
-
-
-class Shrink:
-    """A step: the same for the server's socket."""
-
-    def play(self, conversation: Any) -> None:
-        conversation._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        conversation._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-
-
 MANY = 5000
-REPLY = b"250 2.1.5 " + b"x" * 80 + b"\r\n"
+READY = turn(b"starttls", b"220 2.0.0 go ahead")
 
 
 @pytest.mark.parametrize("writes_first", [False, True], ids=["reply by reply", "all replies before it reads"])
-def test_two_full_buffers(backend: Backend, writes_first: bool) -> None:
+@pytest.mark.parametrize("tls", [False, True], ids=["clear", "TLS"])
+def test_two_full_buffers(backend: Backend, writes_first: bool, tls: bool) -> None:
     """Thousands of recipients in one flight, through small buffers, to a server that reads only once it could write."""
     envelope: list[Step]
+    start = opening("PIPELINING")
+    if tls:
+        start = [*opening("STARTTLS"), *READY, StartTLS(server_context()), *start[1:]]
     if writes_first:
         # It reads MAIL, and not a recipient more until the answers to all of them are out.
-        envelope = [Expect(b"mail"), Send(b"250 ok\r\n" + REPLY * MANY), ExpectLines(MANY), *DATA]
+        envelope = [Expect(b"mail"), Send(b"250 ok\r\n" + ANSWER * FULL), ExpectLines(FULL), *DATA]
     else:
-        envelope = [*MAIL, Repeat(MANY, Expect(b"rcpt"), Send(REPLY)), *DATA]
+        envelope = [*MAIL, Repeat(FULL, Expect(b"rcpt"), Send(ANSWER)), *DATA]
     with (
-        ScriptedServer([Shrink(), *opening("PIPELINING"), *envelope, *BODY, *QUIT]) as server,
-        with_small_buffers(backend, server) as client,
+        ScriptedServer([Shrink(), *start, *envelope, *BODY, *QUIT]) as server,
+        client_of(backend, server) as client,
     ):
-        recipients = [f"b{number}@mx.test" for number in range(MANY)]
-        assert client.sendmail("a@client.test", recipients, MESSAGE) == {}
+        if tls:
+            client.starttls(context=client_context())
+        assert client.sendmail("a@client.test", recipients(), MESSAGE) == {}
 
 
 def test_many_refused_recipients(backend: Backend) -> None:
@@ -210,7 +197,7 @@ def test_many_refused_recipients(backend: Backend) -> None:
 def test_flood_while_writing(backend: Backend) -> None:
     """A server that writes without end while the client's envelope goes out is given up on."""
     with ScriptedServer([Shrink(), *opening("PIPELINING"), ExpectHangUp(Send(b"250 x\r\n" * 1_000_000))]) as server:
-        client = with_small_buffers(backend, server)
+        client = client_of(backend, server)
         with pytest.raises(smtp_blocking.SMTPServerDisconnected):
             client.sendmail("a@client.test", [f"b{number}@mx.test" for number in range(MANY)], MESSAGE)
         assert client.sock is None
@@ -225,7 +212,7 @@ def test_sizes_through_small_buffers(backend: Backend, size: int, tls: bool) -> 
     message = (b".0123456789abcd\n" * (size // 16 + 1))[:size]
     with (
         ScriptedServer([*start, *opening(), *DELIVERY, *QUIT]) as server,
-        connect(backend, server, tls) if tls else with_small_buffers(backend, server) as client,
+        connect(backend, server, tls) if tls else client_of(backend, server) as client,
     ):
         assert deliver(client, message) == {}
     lines = message.split(b"\n")
