@@ -82,35 +82,46 @@ def credential(argument: str, text: str) -> bytes:
         raise InvalidArgument(argument, "a lone surrogate has no encoding") from None
 
 
-class Plain(Mechanism):
+class Saying(Mechanism):
+    """What the mechanisms have in common that say so many things and hear nothing: each in a response of its own.
+
+    A server that asks on has not understood them, or wants more than it should: nothing is said twice.
+    """
+
+    _responses: list[bytes]
+
+    def step(self, challenge: bytes | None) -> bytes:
+        if not self._responses:
+            raise UnacceptableChallenge(f"{self.name} has nothing more to say")
+        return self._responses.pop(0)
+
+
+class Plain(Saying):
     """PLAIN (RFC 4616): authorization identity, user name and password in one response, in the clear."""
 
     name = "PLAIN"
 
     def __init__(self, user: str, password: str, authorization_identity: str = "") -> None:
-        self._response = b"\0".join(
+        response = b"\0".join(
             [
                 credential("authorization identity", authorization_identity),
                 credential("user name", user),
                 credential("password", password),
             ]
         )
-
-    def step(self, challenge: bytes | None) -> bytes:
-        return self._response
+        self._responses = [response]
 
 
-class Login(Mechanism):
-    """LOGIN (never standardised): the user name to the first prompt, the password to any other, whatever they say."""
+class Login(Saying):
+    """LOGIN (never standardised): the user name to the first prompt, the password to the second, whatever they say.
+
+    The user name may go with AUTH itself, as `smtplib` has always sent it; the first prompt is then the second.
+    """
 
     name = "LOGIN"
 
     def __init__(self, user: str, password: str) -> None:
         self._responses = [credential("user name", user), credential("password", password)]
-
-    def step(self, challenge: bytes | None) -> bytes:
-        # The user name may go with AUTH itself, as `smtplib` has always sent it; the first prompt is then the second.
-        return self._responses.pop(0) if len(self._responses) > 1 else self._responses[0]
 
 
 def cram_md5_response(user: bytes, password: bytes, challenge: bytes) -> bytes:
@@ -129,13 +140,18 @@ class CramMD5(Mechanism):
     def __init__(self, user: str, password: str) -> None:
         self._user = credential("user name", user)
         self._password = credential("password", password)
+        self._answered = False
 
     def step(self, challenge: bytes | None) -> bytes | None:
-        # The server speaks first.
-        return None if challenge is None else cram_md5_response(self._user, self._password, challenge)
+        if challenge is None:
+            return None  # the server speaks first
+        if self._answered:
+            raise UnacceptableChallenge(f"{self.name} has one challenge")
+        self._answered = True
+        return cram_md5_response(self._user, self._password, challenge)
 
 
-class External(Mechanism):
+class External(Saying):
     """EXTERNAL (RFC 4422 A): who the client is, the server knows already, by its certificate for instance.
 
     `authorization_identity` says whom to act as; "" leaves that to the server.
@@ -145,13 +161,10 @@ class External(Mechanism):
     shows_secret = False
 
     def __init__(self, authorization_identity: str = "") -> None:
-        self._response = credential("authorization identity", authorization_identity)
-
-    def step(self, challenge: bytes | None) -> bytes:
-        return self._response
+        self._responses = [credential("authorization identity", authorization_identity)]
 
 
-class Anonymous(Mechanism):
+class Anonymous(Saying):
     """ANONYMOUS (RFC 4505): nobody in particular; `trace` is a token or an address for the server's log."""
 
     name = "ANONYMOUS"
@@ -161,7 +174,4 @@ class Anonymous(Mechanism):
         # RFC 4505 3: at most 255 characters of UTF-8.
         if len(trace) > 255:
             raise InvalidArgument("trace", "at most 255 characters (RFC 4505 3)")
-        self._response = credential("trace", trace)
-
-    def step(self, challenge: bytes | None) -> bytes:
-        return self._response
+        self._responses = [credential("trace", trace)]

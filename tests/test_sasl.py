@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 
 from smtp_proto.errors import InvalidArgument
-from smtp_proto.sasl import Anonymous, CramMD5, External, Login, Mechanism, Plain
+from smtp_proto.sasl import Anonymous, CramMD5, External, Login, Mechanism, Plain, UnacceptableChallenge
 
 CLIENTS = [Plain, Login, CramMD5]
 SECRET = "tanstaaftanstaaf"
@@ -13,9 +15,9 @@ SECRET = "tanstaaftanstaaf"
 
 def test_plain_as_in_the_rfc() -> None:
     """RFC 4616 4, both examples: with and without an authorization identity; the challenge does not matter."""
-    plain = Plain("tim", SECRET)
-    assert plain.name == "PLAIN"
-    assert plain.step(None) == plain.step(b"") == plain.step(b"anything") == b"\0tim\0tanstaaftanstaaf"
+    assert Plain.name == "PLAIN"
+    for challenge in (None, b"", b"anything"):
+        assert Plain("tim", SECRET).step(challenge) == b"\0tim\0tanstaaftanstaaf"
     assert Plain("Kurt", "xipj3plmq", "Ursel").step(None) == b"Ursel\0Kurt\0xipj3plmq"
 
 
@@ -29,12 +31,34 @@ def test_cram_md5_as_in_the_rfc() -> None:
 
 @pytest.mark.parametrize("initial", [None, b"Username:", b"User Name\0", b"whatever"])
 def test_login_answers_two_prompts(initial: bytes | None) -> None:
-    """The user name comes first, with AUTH or to the first prompt, and the password to every other one."""
+    """The user name comes first, with AUTH or to the first prompt, and then the password, whatever they say."""
     login = Login("tim", SECRET)
     assert login.name == "LOGIN"
     assert login.step(initial) == b"tim"
     assert login.step(b"Username:") == SECRET.encode()
-    assert login.step(b"Password:") == SECRET.encode()
+
+
+@pytest.mark.parametrize("first", [None, b"challenge"])
+@pytest.mark.parametrize(
+    ("mechanism", "responses"),
+    [
+        (Plain("tim", SECRET), 1),
+        (Login("tim", SECRET), 2),
+        (CramMD5("tim", SECRET), 1),
+        (External("tim"), 1),
+        (Anonymous("tim"), 1),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_nothing_is_said_twice(mechanism: Mechanism, responses: int, first: bytes | None) -> None:
+    """A mechanism has so many responses; to a server that asks on it says none of them again."""
+    mechanism = copy.deepcopy(mechanism)
+    said = [mechanism.step(first)]
+    said += [mechanism.step(b"and?") for _ in range(responses - 1 if said[0] is not None else responses)]
+    assert len([response for response in said if response is not None]) == responses
+    for _ in range(2):
+        with pytest.raises(UnacceptableChallenge):
+            mechanism.step(b"and?")
 
 
 def test_names_and_passwords_are_utf8() -> None:

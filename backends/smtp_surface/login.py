@@ -14,7 +14,15 @@ from smtp_proto.channel_binding import bindings
 from smtp_proto.commands import AuthResponse, Command
 from smtp_proto.effects import Call, Flow
 from smtp_proto.replies import Reply
-from smtp_proto.sasl import AuthenticationAborted, CramMD5, Mechanism, Plain, ServerNotProven
+from smtp_proto.sasl import (
+    MAX_CHALLENGES,
+    AuthenticationAborted,
+    CramMD5,
+    Mechanism,
+    Plain,
+    ServerNotProven,
+    UnacceptableChallenge,
+)
 from smtp_proto.sasl_choice import Account, choose
 from smtp_proto.sasl_oauth import BEARERS, Bearer, RefreshableToken, TokenSource
 from smtp_proto.states import State
@@ -71,7 +79,7 @@ class LoginConversations(Conversations):
                     raise self._refused(step, error.reply, str(error)) from error
         except AuthenticationAborted as error:
             last = SMTPReply(error.reply)
-            if isinstance(step, _WrappedAuthObject) and step.challenges > 1:
+            if isinstance(step, _WrappedAuthObject) and step.challenges >= MAX_CHALLENGES:
                 message = f"Server AUTH mechanism infinite loop. Last response: {tuple(last)!r}"
                 raise self._refusal(SMTPException(message), error.reply) from error
             raise self._refused(step, error.reply, str(error)) from error
@@ -101,16 +109,27 @@ class LoginConversations(Conversations):
 
     def auth_cram_md5(self, challenge: bytes | None = None) -> str | None:
         """Authobject for CRAM-MD5 (RFC 2195); needs `self.user` and `self.password`."""
+        if challenge is not None:
+            self._has_said("CRAM-MD5", 1)
         response = CramMD5(self.user, self.password).step(challenge)
         return response.decode("utf-8") if response is not None else None
 
     def auth_plain(self, challenge: bytes | None = None) -> str:
         """Authobject for PLAIN (RFC 4616); needs `self.user` and `self.password`."""
+        if challenge is not None:
+            self._has_said("PLAIN", 1)
         return Plain(self.user, self.password, self._authorization_identity).step(challenge).decode("utf-8")
 
     def auth_login(self, challenge: bytes | None = None) -> str:
         """Authobject for LOGIN: the user name first, then the password; needs `self.user` and `self.password`."""
+        if challenge is not None:
+            self._has_said("LOGIN", 2)
         return self.user if challenge is None or self._auth_challenge_count < 2 else self.password
+
+    def _has_said(self, mechanism: str, responses: int) -> None:
+        """`UnacceptableChallenge` behind the last of so many responses: the initial one counts (RFC 4954 4)."""
+        if self._auth_challenge_count > responses:
+            raise UnacceptableChallenge(f"{mechanism} has nothing more to say")
 
     def _login(
         self,

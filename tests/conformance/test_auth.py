@@ -154,11 +154,24 @@ class Asking:
 
 
 def test_challenges_without_end(backend: Backend) -> None:
-    """A server that keeps asking is given up on with "*"; the session goes on."""
-    with ScriptedServer([*opening("AUTH LOGIN"), Asking(), *NOOP, *QUIT]) as server, backend.connect(server) as client:
+    """A server that keeps asking an authobject that keeps answering is given up on with "*"; the session goes on."""
+    with ScriptedServer([*opening(), Asking(), *NOOP, *QUIT]) as server, backend.connect(server) as client:
+        client.ehlo()
         with pytest.raises(backend.module.SMTPException, match="infinite loop"):
-            client.login(USER, PASSWORD)
+            client.auth("X", lambda challenge=None: "again")
         assert client.noop()[0] == 250
+
+
+@pytest.mark.parametrize(("mechanism", "lines"), [("PLAIN", 1), ("LOGIN", 2), ("CRAM-MD5", 2)])
+def test_a_challenge_too_many(backend: Backend, mechanism: str, lines: int) -> None:
+    """A mechanism says what it has to say, and says nothing of it again: "*", and SMTPAuthenticationError."""
+    script = [*opening(f"AUTH {mechanism}"), Asking(), *NOOP, *QUIT]
+    with ScriptedServer(script) as server, backend.connect(server) as client:
+        with pytest.raises(backend.module.SMTPAuthenticationError) as raised:
+            client.login(USER, PASSWORD)
+        assert raised.value.smtp_code == 334
+        assert client.noop()[0] == 250
+    assert server.received[1 + lines] == b"*\r\n"
 
 
 def test_cancelling_is_answered_with_another_challenge(backend: Backend) -> None:

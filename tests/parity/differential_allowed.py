@@ -183,6 +183,12 @@ DIFFERENCES: Final[tuple[Difference, ...]] = (
         when.challenges,
     ),
     Difference(
+        "asked again",
+        "AUTH: a challenge more than PLAIN, LOGIN or CRAM-MD5 have responses",
+        "What was said once is not said again to a server that does not keep to the mechanism.",
+        when.asked_again,
+    ),
+    Difference(
         "names of mechanisms",
         "AUTH: a mechanism whose name is none (RFC 4422 3.1)",
         "smtplib sends it.",

@@ -164,7 +164,9 @@ def internationalised(case: Case) -> bool:
     result = case.their.result
     gave_up = isinstance(result, Raised) and (result.name == "UnicodeEncodeError" or "SMTPUTF8" in result.text)
     went_on = b"mail from:" in ours or case.raised("SMTPNotSupportedError")
-    return (gave_up and went_on) or (b" SMTPUTF8" in ours) != (b" SMTPUTF8" in theirs)
+    # With SMTPUTF8 it always announces eight bits, also where there are none, and where the server takes none.
+    announced = (b" SMTPUTF8", b" SMTPUTF8 BODY=8BITMIME")
+    return (gave_up and went_on) or any((said in ours) != (said in theirs) for said in announced)
 
 
 def reencoded(case: Case) -> bool:
@@ -274,6 +276,10 @@ def after_quit(case: Case) -> bool:
 def challenges(case: Case) -> bool:
     their = case.their.result
     return isinstance(their, Raised) and "AUTH mechanism infinite loop" in their.text
+
+
+def asked_again(case: Case) -> bool:
+    return "has nothing more to say" in case.refused
 
 
 def nul_in_credentials(case: Case) -> bool:
