@@ -279,7 +279,7 @@ def challenges(case: Case) -> bool:
 
 
 def asked_again(case: Case) -> bool:
-    return "has nothing more to say" in case.refused
+    return isinstance(case.our.result, Raised) and "has nothing more to say" in case.our.result.text
 
 
 def nul_in_credentials(case: Case) -> bool:

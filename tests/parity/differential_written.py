@@ -39,6 +39,13 @@ WRITTEN: Final = (
         AUTH=(Say(b"334 VQ==\r\n"),),
         response=(*(Say(b"334 VQ==\r\n"),) * 4, Say(b"235 yes\r\n")),
     ),
+    # One challenge more than PLAIN has responses.
+    _conversation(
+        Call("login", ("user", "password", True)),
+        EHLO=_ehlo(b"AUTH PLAIN"),
+        AUTH=(Say(b"334 \r\n"),),
+        response=(Say(b"235 yes\r\n"),),
+    ),
     # Recipients: one that is given twice and refused, and 2xx that are not 250.
     _conversation(Call("sendmail", ("a@b.test", ["c@d.test", "c@d.test"], "text", (), ())), RCPT=(_NO, _NO)),
     _conversation(_SENDMAIL, MAIL=(Say(b"259 ok\r\n"),)),
