@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import tracemalloc
 from collections.abc import Callable
 from email import message_from_bytes, policy
 from email.generator import BytesGenerator
@@ -11,6 +12,8 @@ from email.message import EmailMessage, Message
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from smtp_proto.errors import InvalidArgument
 from smtp_proto.message import flatten, forward_paths, needs_utf8, reverse_path
@@ -271,12 +274,122 @@ def test_text_is_written_as_the_standard_library_does(length: int, end: str) -> 
     assert flatten(made) == expected.getvalue()
 
 
-def test_the_standard_library_calls_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is written faster than by the standard library is all text of a message, the parts' too."""
-    monkeypatch.setattr(BytesGenerator, "_write_lines", None)
+class Signed(Message):
+    """Writes its own headers, as the standard library lets it."""
+
+    def _write_headers(self, generator: Any) -> None:
+        generator.write("X-Own: headers\r\n\r\n")
+
+
+WORDS = ["a", ".", "\n", "\r", "\r\n", "From ", "\udcfc", "-- ", "--b0", " ", "ä"]
+TEXTS = st.lists(st.sampled_from(WORDS), max_size=12).map("".join)
+HEADERS = st.sampled_from(
+    [[], [("X-Long", "word " * 30)], [("Content-Disposition", "inline"), ("X-A", "1"), ("X-A", "2")]]
+)
+
+
+def leaf(kind: str, text: str | None, headers: list[tuple[str, str]], encoding: str) -> Any:
+    made: Any = Signed() if kind == "text/signed" else Message()
+    made["Content-Type"] = kind + "; charset=utf-8; boundary=b9"
+    made["Content-Transfer-Encoding"] = encoding
+    for name, value in headers:
+        made[name] = value
+    made.set_payload(text)
+    return made
+
+
+def branch(
+    kind: str, parts: list[Message[Any, Any]], headers: list[tuple[str, str]], before: str | None, behind: str | None
+) -> Any:
+    made: Any = Message()
+    made["Content-Type"] = f"{kind}; boundary=b{len(parts)}"
+    for name, value in headers:
+        made[name] = value
+    made.set_payload(parts[:1] if kind == "message/rfc822" and parts else parts)
+    made.preamble, made.epilogue = before, behind
+    return made
+
+
+LEAVES = st.builds(
+    leaf,
+    st.sampled_from(["text/plain", "application/x", "image/x", "text/signed", "multipart/mixed", "message/x"]),
+    st.none() | TEXTS,
+    HEADERS,
+    st.sampled_from(["7bit", "8bit", "base64"]),
+)
+TREES = st.recursive(
+    LEAVES,
+    lambda parts: st.builds(
+        branch,
+        st.sampled_from(["multipart/mixed", "multipart/signed", "multipart/digest", "message/rfc822", "message/x"]),
+        st.lists(parts, max_size=3),
+        HEADERS,
+        st.none() | TEXTS,
+        st.none() | TEXTS,
+    ),
+    max_leaves=5,
+)
+POLICIES = [
+    policy.compat32,
+    policy.compat32.clone(mangle_from_=True),
+    policy.default,
+    policy.SMTP.clone(cte_type="7bit"),
+    policy.SMTPUTF8,
+]
+
+
+def flattened(write: Callable[[], bytes]) -> bytes | None:
+    """None where it raises: of several mistakes either may be found first."""
+    try:
+        return write()
+    except Exception:  # noqa: BLE001  # whichever
+        return None
+
+
+@settings(max_examples=150, deadline=None)
+@given(made=TREES, rules=st.sampled_from(POLICIES))
+def test_it_writes_what_the_standard_library_writes(made: Message[Any, Any], rules: Any) -> None:
+    """Octet by octet, for parts of every kind and whatever they have, under every policy, and where that raises."""
+    made.policy = rules
+
+    def by_the_library() -> bytes:
+        expected = io.BytesIO()
+        BytesGenerator(expected, policy=rules).flatten(copy.deepcopy(made), linesep="\r\n")
+        return expected.getvalue()
+
+    assert flattened(lambda: flatten(made)) == flattened(by_the_library)
+
+
+def test_it_keeps_only_what_it_writes() -> None:
+    """Of a large part there is no second copy: the octets, and pieces of them."""
     made = EmailMessage()
     made.set_content("text\n")
+    made.add_attachment(bytes(3 << 20), maintype="application", subtype="octet-stream")
+    flatten(made)  # what is imported, and compiled, the first time
+    tracemalloc.start()
+    try:
+        size = len(flatten(made))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert size > 4 << 20
+    assert most < size + 12 * PIECE
+
+
+def test_boundaries_are_made_up() -> None:
+    """Where there is none a part gets one that cannot be guessed; neither the message nor its parts are changed."""
+    inner = EmailMessage()
+    inner.set_content("inner\n")
+    inner.add_alternative("<p>inner", subtype="html")
+    made = EmailMessage()
+    made["Subject"] = "x"
+    made.set_content("text\n")
     made.add_attachment(b"octets", maintype="application", subtype="octet-stream")
-    made.preamble = "before\n"
-    made.epilogue = "behind\n"
-    assert message_from_bytes(flatten(made)).is_multipart()
+    made.attach(inner)
+    found = set()
+    for _ in range(2):
+        again = message_from_bytes(flatten(made), policy=policy.default)
+        assert [part.get_content_type() for part in again.walk()] == [part.get_content_type() for part in made.walk()]
+        found |= {part.get_boundary() for part in again.walk() if part.is_multipart()}
+    assert len(found) == 4
+    assert [part.get_boundary() for part in made.walk()] == [None] * 6
