@@ -134,7 +134,7 @@ def _octets_of(part: Message[Any, Any], policy: Any) -> Iterator[bytes]:
     """
     payload, main = _payload_of(part), part.get_content_maintype()
     texts = [payload] if isinstance(payload, str) else [part.preamble, part.epilogue]
-    usual = all([_as_it_is(text, policy) for text in texts]) and not hasattr(part, "_write_headers")
+    usual = not hasattr(part, "_write_headers") and all(_as_it_is(text, policy) for text in texts)
     if usual and isinstance(payload, list) and main == "multipart":
         yield from _octets_of_many(part, payload, policy)
     elif usual and isinstance(payload, str) and main not in ("multipart", "message"):
