@@ -25,4 +25,5 @@ TARGETS = (
     "server",
     "client_session",
     "server_session",
+    "tls",
 )

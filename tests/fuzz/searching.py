@@ -13,7 +13,7 @@ def main(name: str, arguments: list[str]) -> None:
         import atheris
     except ImportError:
         sys.exit("the search needs a package that is not installed: pip install 'sansio-smtp[fuzz]'")
-    with atheris.instrument_imports(include=["smtp_proto"]):
+    with atheris.instrument_imports(include=["smtp_proto", "smtp_surface"]):
         from tests.fuzz.inputs import target
 
         check = target(name)
