@@ -1,22 +1,27 @@
 """A network that fails as it is told: a proxy between a real client and a real server.
 
 `Faulty` passes on what both sides say.  From a certain octet of one direction on it does what its fault says: it cuts
-both connections, resets them, or passes nothing on any more.  Or it changes nothing but the segments: it drips, or
-holds octets back to send them together.  `Faulty.came` says how many octets have come by.
+both connections, resets them, or passes nothing on any more.  Or it changes nothing but the segments: it drips, holds
+octets back to send them together, or does that and cuts them at other places.  `Faulty.came` says how many octets have
+come by.
 """
 
 from __future__ import annotations
 
 import enum
+import random
+import select
 import socket
 import struct
 import threading
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Self
 
 PATIENCE = 10.0  # seconds for threads to end
 CHUNK = 65536
+QUIET = 0.002  # seconds without an octet, behind which those that are held back are sent
 
 
 class Fault(enum.Enum):
@@ -27,6 +32,8 @@ class Fault(enum.Enum):
     RESET = "reset"
     STALL = "stalls"
     DRIP = "drips"
+    JOIN = "joins"
+    MOVE = "moves"
 
 
 class Faulty:
@@ -88,9 +95,9 @@ class Faulty:
                     target.sendall(octets)
                     continue
                 target.sendall(octets[: max(left, 0)])
-                if self._fault is Fault.DRIP:
-                    for octet in octets[max(left, 0) :]:
-                        target.sendall(bytes([octet]))
+                if self._fault in (Fault.DRIP, Fault.JOIN, Fault.MOVE):
+                    for piece in self._pieces(octets[max(left, 0) :], source):
+                        target.sendall(piece)
                     continue
                 if self._fault is Fault.STALL:
                     continue  # the rest is lost, until the side that waits for it has given up
@@ -99,3 +106,20 @@ class Faulty:
         for end in (source, target):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
+
+    def _pieces(self, octets: bytes, source: socket.socket) -> Iterator[bytes]:
+        """The octets, with those that follow soon, in segments of another size."""
+        if self._fault is Fault.DRIP:
+            yield from (bytes([octet]) for octet in octets)
+            return
+        while select.select([source], [], [], QUIET)[0] and (more := source.recv(CHUNK)):
+            octets += more
+            self.came[self._upwards] += len(more)
+        if self._fault is Fault.JOIN:
+            yield octets
+            return
+        sizes = random.Random(len(octets))
+        while octets:
+            size = sizes.choice((1, 2, 3, 7, 30, 200, 5000))
+            yield octets[:size]
+            octets = octets[size:]

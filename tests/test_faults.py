@@ -93,12 +93,13 @@ def test_stalled_anywhere(backend: Backend, upwards: bool) -> None:
 
 
 @pytest.mark.parametrize("upwards", [False, True], ids=["what the server says", "what the client says"])
-def test_in_segments_of_one_octet(backend: Backend, upwards: bool) -> None:
-    """Octet by octet the session is what it is otherwise, and a message what it was."""
+@pytest.mark.parametrize("fault", [Fault.DRIP, Fault.JOIN, Fault.MOVE], ids=lambda fault: fault.value)
+def test_in_other_segments(backend: Backend, fault: Fault, upwards: bool) -> None:
+    """Octet by octet, joined, or cut elsewhere, the session is what it is otherwise, and a message what it was."""
     message = b"Subject: x\r\n\r\n" + b".dots\r\n..\r\n" * 200
     with (
         smtp_blocking.Server() as server,
-        Faulty(server.host, server.port, Fault.DRIP, 0, upwards=upwards) as proxy,
+        Faulty(server.host, server.port, fault, 0, upwards=upwards) as proxy,
     ):
         assert send(backend, proxy, message, PATIENCE) == (True, False)
     assert [received.content for received in server.messages] == [message]
