@@ -37,6 +37,34 @@ def refuse_nul(octets: bytes) -> None:
         raise InvalidArgument("message", "a NUL in the text needs BINARYMIME")
 
 
+class Text:
+    """A whole message of text, fit to be sent: its line ends are CRLF, and there is no NUL in it (`InvalidArgument`).
+
+    What the encoders below make of it, chunk by chunk, it gives at once: for DATA and for BDAT.  `length` is what it
+    had before, in octets.
+    """
+
+    __slots__ = ("length", "octets")
+
+    def __init__(self, octets: bytes) -> None:
+        refuse_nul(octets)
+        self.length = len(octets)
+        self.octets = normalise_line_ends(octets)
+
+    def for_bdat(self) -> bytes:
+        """With a line end behind the last line."""
+        octets = self.octets
+        return octets if octets.endswith(b"\r\n") or not octets else octets + b"\r\n"
+
+    def for_data(self) -> bytes:
+        """With dots stuffed, and the end of the data."""
+        octets = self.for_bdat()
+        # Few messages have such a line, and looking for it from the end takes half the time.
+        if octets.rfind(b"\r\n.") >= 0:
+            octets = octets.replace(b"\r\n.", b"\r\n..")
+        return b"." + octets + END_OF_DATA if octets.startswith(b".") else octets + END_OF_DATA
+
+
 class LineEndEncoder:
     """Normalises line ends, chunk by chunk; what goes into BDAT, where nothing is stuffed (RFC 3030 2).
 
@@ -47,7 +75,7 @@ class LineEndEncoder:
 
     def __init__(self) -> None:
         self._held_cr = False
-        self._last = b"\r\n"  # the last two octets given out; before the first, as after a line end
+        self._last = b""  # the last two octets given out; before the first, which begins a line, none
 
     def encode(self, chunk: bytes) -> bytes:
         """The octets to send for `chunk`; `InvalidArgument` for a NUL, before anything of the chunk is taken in."""
@@ -64,7 +92,16 @@ class LineEndEncoder:
         if self._held_cr:
             self._held_cr = False
             return self._give(b"\r\n")
-        return self._give(b"" if self._last == b"\r\n" else b"\r\n")
+        return self._give(b"" if self._at_line_start else b"\r\n")
+
+    @property
+    def begun(self) -> bool:
+        """True if anything has been taken in."""
+        return self._last != b"" or self._held_cr
+
+    @property
+    def _at_line_start(self) -> bool:
+        return self._last in (b"", b"\r\n")
 
     def _give(self, octets: bytes) -> bytes:
         if octets:
@@ -85,7 +122,7 @@ class DataEncoder(LineEndEncoder):
             return super()._give(octets)
         # `replace` counts before it replaces, and looking for a pair is what takes the time: this looks once.
         stuffed = b"\n..".join(octets.split(b"\n."))
-        if self._last == b"\r\n" and octets.startswith(b"."):
+        if octets.startswith(b".") and self._at_line_start:
             stuffed = b"." + stuffed
         super()._give(octets)
         return stuffed

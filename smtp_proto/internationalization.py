@@ -154,9 +154,12 @@ PLAIN: Final = Content(Body.SEVEN_BIT, False, Headers.ASCII)
 def content_of(octets: bytes) -> Content:
     """Look at a message as it is to be sent; linear, and fast for what is plain."""
     ascii_only = octets.isascii()
+    long_lines = has_long_lines(octets)
+    if ascii_only and not long_lines and b"\0" not in octets:
+        return PLAIN
     body = Body.BINARY if b"\0" in octets else Body.SEVEN_BIT if ascii_only else Body.EIGHT_BIT
     headers = Headers.ASCII if ascii_only or not _utf8_headers(octets) else Headers.OCTETS
-    return Content(body, has_long_lines(octets), headers)
+    return Content(body, long_lines, headers)
 
 
 def _utf8_headers(octets: bytes) -> bool:

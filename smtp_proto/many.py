@@ -20,11 +20,13 @@ Nothing is ever sent twice.  When the connection is lost, all that is in flight 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 from .commands import Rset
 from .effects import Flow, Interrupted
 from .errors import ConnectionLost, ProtocolError, RemoteProtocolError
 from .events import ReplyReceived
+from .replies import Reply
 from .session import ClientSession
 from .states import State
 from .transaction import Transaction
@@ -70,7 +72,7 @@ class Mailing:
         return self._finished.popleft() if self._finished else None
 
     def take(self, event: ReplyReceived) -> None:
-        """An answer, to whichever command; what `Transaction` is to be made with."""
+        """An answer, to whichever command."""
         if event.command is _RSET:
             if not event.reply.accepted:
                 raise RemoteProtocolError(f"RSET was refused: {event.reply}", event.reply)
@@ -80,6 +82,10 @@ class Mailing:
         self._sweep()
         if self.connection.closed and self._flight:
             raise ConnectionLost(f"the server is closing the connection: {event.reply}", event.reply)
+
+    def take_recipients(self, first: int, replies: Sequence[Reply]) -> None:
+        """The answers to several RCPTs, all of one transaction."""
+        next(each for each in self._flight if first <= each.last).take_recipients(first, replies)
 
     def _sweep(self) -> None:
         """What is answered to its end is finished."""

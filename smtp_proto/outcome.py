@@ -34,15 +34,36 @@ class RecipientOutcome:
 
     `address`: the recipient as the caller gave it.  `reply`: the answer to its RCPT, None if there was none.  `final`:
     in LMTP, the answer for it to the end of the message (in SMTP one answer stands for all: `Outcome.final`).
+
+    What it says stands in lists of its `outcome`: most are made and never looked at one by one.
     """
 
-    __slots__ = ("address", "final", "outcome", "reply")
+    __slots__ = ("_number", "outcome")
 
-    def __init__(self, address: str, outcome: Outcome) -> None:
-        self.address = address
+    def __init__(self, outcome: Outcome, number: int) -> None:
         self.outcome = outcome
-        self.reply: Reply | None = None
-        self.final: Reply | None = None
+        self._number = number
+
+    @property
+    def address(self) -> str:
+        return self.outcome.addresses[self._number]
+
+    @property
+    def reply(self) -> Reply | None:
+        return self.outcome.replies[self._number]
+
+    @reply.setter
+    def reply(self, reply: Reply | None) -> None:
+        self.outcome.replies[self._number] = reply
+
+    @property
+    def final(self) -> Reply | None:
+        return self.outcome.finals.get(self._number)
+
+    @final.setter
+    def final(self, reply: Reply | None) -> None:
+        if reply is not None:
+            self.outcome.finals[self._number] = reply
 
     @property
     def accepted(self) -> bool:
@@ -112,17 +133,30 @@ class Outcome:
     `sender`: as the caller gave it.  `mail`, `data`, `final`: the replies to MAIL, to DATA and to the end of the
     message (SMTP: one for all; LMTP: the last one; each recipient's stands with it), None where there was none; the
     octets of each are its `raw`.  `recipients`: one entry for each RCPT, in order.  `phase`: how far it came.
+
+    `addresses` and `replies`: those of the recipients, in order.  `finals`: the answers to the end of the message that
+    some of them have for themselves, by their number.
     """
 
-    __slots__ = ("data", "final", "mail", "phase", "recipients", "sender")
+    __slots__ = ("_recipients", "addresses", "data", "final", "finals", "mail", "phase", "replies", "sender")
 
     def __init__(self, recipients: Iterable[str] = (), sender: str = "") -> None:
         self.phase = Phase.MAIL
         self.sender = sender
         self.mail: Reply | None = None
-        self.recipients = [RecipientOutcome(address, self) for address in recipients]
+        self.addresses = list(recipients)
+        self.replies: list[Reply | None] = [None] * len(self.addresses)
+        self.finals: dict[int, Reply] = {}
+        self._recipients: list[RecipientOutcome] | None = None
         self.data: Reply | None = None
         self.final: Reply | None = None
+
+    @property
+    def recipients(self) -> list[RecipientOutcome]:
+        """One entry for each RCPT, in order."""
+        if self._recipients is None:
+            self._recipients = [RecipientOutcome(self, number) for number in range(len(self.addresses))]
+        return self._recipients
 
     def end(self, reply: Reply, due: Iterable[RecipientOutcome]) -> None:
         """The last answer has come; in LMTP it is also for the recipients that are still without one (`due`)."""
@@ -134,9 +168,9 @@ class Outcome:
     @property
     def delivered(self) -> bool:
         """True if the server took the message, for one recipient at least."""
-        if self.final is not None and self.final.accepted:
+        if self.final is not None and self.final.code // 100 == 2:
             return True
-        return any(recipient.final is not None and recipient.final.accepted for recipient in self.recipients)
+        return any(final.accepted for final in self.finals.values())
 
     @property
     def may_be_delivered(self) -> bool:
@@ -153,13 +187,22 @@ class Outcome:
     @property
     def accepted(self) -> list[RecipientOutcome]:
         """The recipients whose RCPT was accepted; whether they get the message is decided at its end."""
-        # Not by `accepted`, for with many recipients it is most of the time that this takes.
-        return [each for each in self.recipients if each.reply is not None and each.reply.code // 100 == 2]
+        return [recipient for recipient in self.recipients if recipient.accepted]
 
     @property
     def refused(self) -> list[RecipientOutcome]:
         """The recipients that the server refused the message for, at MAIL, RCPT, DATA or the end."""
         return [recipient for recipient in self.recipients if recipient.temporary or recipient.permanent]
+
+    @property
+    def unanimous(self) -> bool:
+        """True if all recipients were accepted, and none has an answer of its own to the end of the message."""
+        if self.finals:
+            return False
+        for reply in self.replies:  # noqa: SIM110  # with many recipients `all` takes twice the time
+            if reply is None or reply.code // 100 != 2:
+                return False
+        return True
 
     @property
     def refused_before(self) -> Reply | None:

@@ -26,6 +26,8 @@ MAX_REPLY_LINES = 2048
 MAX_REPLY_SIZE = 131072
 
 _CODES = {b"%03d" % code: code for code in range(1000)}
+# What begins a reply of one line that does not ask for anything and does not close the connection.
+_PLAIN = {b"%03d " % code: code for code in range(200, 600) if code // 100 != 3 and code != 421}
 SEPARATORS = (b" ", b"-")
 LINE_ENDS = (b"\r\n", b"\n")
 
@@ -250,6 +252,27 @@ class ReplyReader:
                 self._lines = []
                 self._segment = self.buffer.take_all()
                 return reply
+
+    def next_plain(self, most: int) -> list[Reply]:
+        """Up to `most` replies of one line each, 2xx, 4xx or 5xx but for 421, of those that came whole; it ends where
+        there is any other, or none, which `next_reply` gives."""
+        segment, at = self._segment, self._at
+        replies = []
+        for _ in range(most):
+            end = segment.find(b"\n", at) + 1
+            code = _PLAIN.get(segment[at : at + 4])
+            if code is None or not 0 < end <= at + MAX_REPLY_LINE:
+                break
+            reply = _new(Reply)
+            _set_code(reply, code)
+            _set_raw(reply, segment[at:end])
+            replies.append(reply)
+            at = end
+        if at == len(segment):
+            self._segment = b""
+            at = 0
+        self._at = at
+        return replies
 
     def _buffer_segment(self) -> None:
         """What is left of the segment, into the buffer."""

@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import binascii
 from base64 import b64decode
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from .channel_binding import TLSFacts
 from .client import ClientConnection
@@ -52,6 +52,20 @@ _RECEIVE = {stage: Receive(stage) for stage in Stage}
 Exchange = Callable[[Command], Flow[Reply]]
 
 
+class Answered(Protocol):
+    """Whoever has sent commands, and is given the answers."""
+
+    def take(self, event: ReplyReceived) -> None:
+        """One answer."""
+
+    def take_recipients(self, first: int, replies: Sequence[Reply]) -> None:
+        """The answers to as many RCPTs that were sent one behind the other, the first with the ticket `first`."""
+
+
+# Rows behind whose answers those to recipients may stand.
+_BEFORE_RECIPIENTS = frozenset({"MAIL", "RCPT"})
+
+
 class ClientSession:
     """Conversations over one connection.  `observe`, if given, is told all that is said (`smtp_proto.transcript`)."""
 
@@ -69,7 +83,7 @@ class ClientSession:
     def look(self) -> Flow[None]:
         """See what has arrived unasked, without waiting."""
         connection = self.connection
-        if connection.waiting:
+        if connection.due:
             return
         yield from self.poll()
         if connection.at_boundary:
@@ -144,27 +158,53 @@ class ClientSession:
 
     def reply(self) -> Flow[ReplyReceived]:
         """The next answer.  `ConnectionLost` at the end, after a failed read and after a deadline; aborted then."""
+        again = False
+        while (event := self.heard()) is None:
+            yield from self._arrival(again)
+            again = True
+        return event
+
+    def answers(self, last: int, answered: Answered) -> Flow[None]:
+        """Wait for the answers to all commands up to the ticket `last`, and hand them over; fewer if the connection is
+        closed by one.  Raises what `reply` does."""
         connection = self.connection
         again = False
-        try:
-            while (event := self.heard()) is None:
-                octets: bytes = yield Receive(connection.stage, again=True) if again else _RECEIVE[connection.stage]
+        while connection.answered <= last and not connection.closed:
+            event = self.heard()
+            if event is not None:
+                answered.take(event)
+                again = False
+                if event.command.row not in _BEFORE_RECIPIENTS:
+                    continue
+                first = connection.answered
+                replies = connection.recipients_answered()
+                if replies:
+                    if self.observe is not None:
+                        for reply in replies:
+                            self.observe(reply_said(reply))
+                    answered.take_recipients(first, replies)
+            else:
+                yield from self._arrival(again)
                 again = True
-                if octets:
-                    connection.receive_data(octets)
-                else:
-                    connection.receive_eof()
+
+    def _arrival(self, again: bool) -> Flow[None]:
+        """Wait for octets, and take them in; with `again`, for more of the same reply."""
+        connection = self.connection
+        try:
+            octets: bytes = yield Receive(connection.stage, again=True) if again else _RECEIVE[connection.stage]
         except OSError as error:
             due = self._due()
             connection.abort()
             raise ConnectionLost(f"no reply to {due}: {error}") from error
-        return event
+        if octets:
+            connection.receive_data(octets)
+        else:
+            connection.receive_eof()
 
     def heard(self) -> ReplyReceived | None:
         """The next answer of those that have come in, None if there is none; at the end it raises what `reply` does."""
         event = self.connection.next_event()
-        if event.__class__ is ReplyReceived:
-            assert isinstance(event, ReplyReceived)  # for the type checker
+        if isinstance(event, ReplyReceived):
             if self.observe is not None:
                 self.observe(reply_said(event.reply))
             return event
@@ -193,6 +233,14 @@ class ClientSession:
         ticket = self.connection.send(command)
         if self.observe is not None:
             self.observe(command_said(command))
+        return ticket
+
+    def say_group(self, commands: Sequence[Command]) -> int:
+        """The same with commands that go out together; returns the ticket of the last."""
+        ticket = self.connection.send_group(commands)
+        if self.observe is not None:
+            for command in commands:
+                self.observe(command_said(command))
         return ticket
 
     # -- conversations ------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from copy import copy
 from typing import Any
 
-from .body import normalise_line_ends, refuse_nul
+from .body import Text, normalise_line_ends, refuse_nul
 
 # Octets given to the encoder and the transport at a time: below 128 KiB, above which copies fall out of the caches.
 PIECE = 65536
@@ -33,10 +33,10 @@ class Source:
     5); `encoded`: the same with a line end behind the last line, which is what BDAT counts.  All three are None where
     they cannot be known in front.  `at_hand`: the same as `chunks` where these need not be waited for, else None.
     `binary`: goes as it is, line ends and all (BINARYMIME, RFC 3030 3).  `restart` gives the chunks once more, where
-    that is possible.
+    that is possible.  `whole`: all of it, where it is text, at hand, and no more than a `PIECE`; `chunks` has it too.
     """
 
-    __slots__ = ("at_hand", "binary", "chunks", "encoded", "length", "restart", "size")
+    __slots__ = ("at_hand", "binary", "chunks", "encoded", "length", "restart", "size", "whole")
 
     def __init__(
         self,
@@ -50,6 +50,7 @@ class Source:
         self.chunks = chunks
         self.at_hand = at_hand
         self.binary = binary
+        self.whole: Text | None = None
         self.length = self.size = self.encoded = None
         if measure is not None:
             self.length = measure.length
@@ -98,6 +99,8 @@ def source_of(message: Message, binary: bool = False) -> Source:
         return message
     if isinstance(message, (bytes, bytearray, memoryview)):
         octets = bytes(message)
+        if len(octets) <= PIECE and not binary:
+            return _whole(octets)
         return _at_hand([octets], lambda: pieces(octets), binary)
     if isinstance(message, (list, tuple)):
         chunks = [octets_of(chunk) for chunk in message]
@@ -109,6 +112,17 @@ def source_of(message: Message, binary: bool = False) -> Source:
     if isinstance(message, (str, Mapping)) or not hasattr(message, "__iter__"):
         raise TypeError(f"a message is bytes, a binary file or an iterable of bytes, not {type(message).__name__}")
     return Source(iter(message))
+
+
+def _whole(octets: bytes) -> Source:
+    chunks = iter((octets,))
+    source = Source(chunks, at_hand=chunks, restart=lambda: iter((octets,)))
+    source.whole = text = Text(octets)
+    source.length = text.length
+    source.size = source.encoded = size = len(text.octets)
+    if size and not text.octets.endswith(b"\r\n"):
+        source.encoded = size + 2
+    return source
 
 
 def _at_hand(chunks: list[bytes], restart: Callable[[], Iterator[bytes]], binary: bool) -> Source:

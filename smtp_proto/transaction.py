@@ -26,10 +26,11 @@ from .effects import Close, Flow
 from .errors import ConnectionLost, LocalProtocolError, ProtocolError, RemoteProtocolError
 from .events import ReplyReceived
 from .outcome import Outcome, Phase, RecipientOutcome
-from .session import ClientSession
+from .replies import Reply
+from .session import Answered, ClientSession
 from .sources import Message, Source, source_of
-from .states import State
-from .writing import MessageWriter, Progress, Take
+from .states import Stage, State
+from .writing import MessageWriter, Progress
 
 #: Whether to send a message by BDAT: not at all, behind the answers to the envelope, or with it.
 Chunking = bool | Literal["eager"]
@@ -71,29 +72,11 @@ def deliver(
     is cut off and the connection aborted.  Refusals are followed by RSET, so that a transaction is never left open; if
     that fails, the connection is aborted and the outcome stands.
     """
-    if session.connection.closed:
-        raise ConnectionLost("the connection is closed")
     source = prepared(mail, recipients, message, chunking)
     if outcome is None:
         outcome = Outcome([command.path for command in recipients], mail.path)
     transaction = Transaction(session, mail, recipients, source, outcome, pipelining, chunking, progress)
-    try:
-        yield from transaction.run(last)
-    except (ConnectionLost, RemoteProtocolError) as error:
-        session.connection.abort()
-        # Behind a refusal of everything nothing is left to lose: it stands, as it does when RSET fails.
-        if not transaction.refused:
-            if isinstance(error, ConnectionLost):
-                error.outcome = outcome
-                raise
-            raise ConnectionLost(str(error), error.reply, outcome) from error
-    except BaseException:
-        if transaction.begun:
-            session.connection.abort()
-        raise
-    finally:
-        transaction.settle()
-    return outcome
+    return (yield from transaction.run(last))
 
 
 def prepared(mail: Mail, recipients: Iterable[Rcpt], message: Message, chunking: Chunking) -> Source:
@@ -117,7 +100,7 @@ def check_addresses(mail: Mail, recipients: Iterable[Rcpt]) -> None:
 class Transaction:
     """One message: its commands, and what the answers to them mean; see the module's header.
 
-    `take` is given every answer that is waited for here, where there may be others than to this one's commands.
+    `answered` is given every answer that is waited for here, where there may be others than to this one's commands.
     """
 
     def __init__(
@@ -130,7 +113,7 @@ class Transaction:
         pipelining: bool,
         chunking: Chunking,
         progress: Progress | None = None,
-        take: Take | None = None,
+        answered: Answered | None = None,
     ) -> None:
         self.session = session
         self.connection = session.connection
@@ -143,39 +126,57 @@ class Transaction:
         self._envelope: list[Command] = [mail, *recipients]
         if recipients and not self.chunked:
             self._envelope.append(_DATA)
-        self._unanswered = iter(outcome.recipients)  # answers come in the order of the commands
+        self._answers = 0  # to recipients so far: answers come in the order of the commands
         self._sender_accepted = False
         self._accepted = self._refused = 0  # recipients so far
         self._finals: list[RecipientOutcome] | None = None  # LMTP: those whose answer to the message is due
         self._hung_up = False  # a 421 came before any answer to the message
         self.last = -1  # the ticket of the last command
-        self._route = take or self.take
-        self.writer = MessageWriter(session, outcome, self._route, progress)
+        self._answered = answered or self
+        self.writer = MessageWriter(session, outcome, self._answered.take, progress)
 
     # -- one transaction on its own -----------------------------------------------------------------------------------
 
-    def run(self, last: bool) -> Flow[None]:
-        """All of it; with `last`, the goodbye too."""
+    def run(self, last: bool) -> Flow[Outcome]:
+        """All of it; with `last`, the goodbye too.  Raises what `deliver` does."""
         session, connection = self.session, self.connection
-        if self._pipelining:
-            yield from session.look()
-            self.announce()
-            if not self.eager:
-                yield from session.flush(connection.stage)
-                yield from self.answers()
-        else:
-            yield from self._step_by_step()
-        if (yield from self.put()):
-            behind = 0
-            if last and self._pipelining:
-                session.say(_QUIT)
-                behind = len(_QUIT.line)
-            if (yield from self.writer.finish(behind)):
-                yield from self.answers()
-        if last:
-            yield from self._leave()
-        elif not self.delivered and not connection.closed:
-            yield from self._reset()
+        if connection.closed:
+            raise ConnectionLost("the connection is closed")
+        try:
+            if self._pipelining:
+                yield from session.look()
+                self.announce()
+                if not self.eager:
+                    yield from session.flush(Stage.MAIL)
+                    yield from self.answers()
+            else:
+                yield from self._step_by_step()
+            if (yield from self.put()):
+                behind = 0
+                if last and self._pipelining:
+                    session.say(_QUIT)
+                    behind = len(_QUIT.line)
+                if (yield from self.writer.finish(behind)):
+                    yield from self.answers()
+            if last:
+                yield from self._leave()
+            elif not self.delivered and not connection.closed:
+                yield from self._reset()
+        except (ConnectionLost, RemoteProtocolError) as error:
+            connection.abort()
+            # Behind a refusal of everything nothing is left to lose: it stands, as it does when RSET fails.
+            if not self.refused:
+                if isinstance(error, ConnectionLost):
+                    error.outcome = self.outcome
+                    raise
+                raise ConnectionLost(str(error), error.reply, self.outcome) from error
+        except BaseException:
+            if self.begun:
+                connection.abort()
+            raise
+        finally:
+            self.settle()
+        return self.outcome
 
     def _step_by_step(self) -> Flow[None]:
         for command in self._envelope:
@@ -183,7 +184,8 @@ class Transaction:
             if self.connection.closed or self.refused:
                 return
             yield from self.session.look()
-            self._send(command)
+            self.last = self.session.say(command)
+            self.begun = True
             yield from self.session.flush(self.connection.stage)
             self.take((yield from self.session.reply()))
 
@@ -212,20 +214,13 @@ class Transaction:
 
     def announce(self) -> int:
         """Put the envelope into the connection, and return its octets; if `eager`, the message is put behind it."""
-        for command in self._envelope:
-            self._send(command)
-        return sum([len(command.line) for command in self._envelope])
-
-    def _send(self, command: Command) -> None:
-        self.last = self.session.say(command)
+        self.last = self.session.say_group(self._envelope)
         self.begun = True
+        return len(b"".join([command.line for command in self._envelope]))
 
     def answers(self) -> Flow[None]:
         """Wait for the answers to all that was put, and to all before it."""
-        session, connection = self.session, self.connection
-        while connection.answered <= self.last and not connection.closed:
-            event = session.heard()
-            self._route(event if event is not None else (yield from session.reply()))
+        return self.session.answers(self.last, self._answered)
 
     def put(self) -> Flow[bool]:
         """Put the message into the connection, if it is wanted or need not be asked for; the last of it is not written.
@@ -266,7 +261,8 @@ class Transaction:
         if name == "RCPT":
             # Behind a refused MAIL every RCPT is refused too, with a 503 that says nothing about the recipient.
             if self._sender_accepted:
-                next(self._unanswered).reply = reply
+                outcome.replies[self._answers] = reply
+                self._answers += 1
                 if reply.code // 100 == 2:
                     self._accepted += 1
                 else:
@@ -275,7 +271,7 @@ class Transaction:
                     outcome.phase = Phase.RCPT
         elif name == "MAIL":
             outcome.mail = reply
-            self._sender_accepted = reply.accepted
+            self._sender_accepted = reply.code // 100 == 2
         elif name == "DATA":
             # Without a recipient it is refused for that, which is no answer to any message.
             if self._accepted:
@@ -285,6 +281,18 @@ class Transaction:
             self._take_final(event)
             return
         self._hung_up = self._hung_up or reply.code == 421
+
+    def take_recipients(self, first: int, replies: Sequence[Reply]) -> None:
+        """The answers to several RCPTs."""
+        if not self._sender_accepted:
+            return  # as above
+        before, self._answers = self._answers, self._answers + len(replies)
+        self.outcome.replies[before : self._answers] = replies
+        accepted = sum([reply.code < 300 for reply in replies])
+        self._accepted += accepted
+        self._refused += len(replies) - accepted
+        if self.outcome.phase is Phase.MAIL:
+            self.outcome.phase = Phase.RCPT
 
     def _take_final(self, event: ReplyReceived) -> None:
         """An answer to the message; in LMTP there is one for each accepted recipient (RFC 2033 4.2)."""
@@ -303,7 +311,7 @@ class Transaction:
         """True if the sender was refused, or every recipient."""
         if not self._sender_accepted:
             return self.outcome.mail is not None
-        return self._refused == len(self.outcome.recipients)
+        return self._refused == len(self.outcome.replies)
 
     @property
     def delivered(self) -> bool:

@@ -58,6 +58,11 @@ class MessageWriter:
             return False
         self._first = 0
         self.outcome.phase = Phase.BODY
+        if source.whole is not None:
+            self._total = self._put = source.whole.length
+            self.connection.send_message(source.whole)
+            self._say(self._put)
+            return True
         if not (yield from self._pieces(source, None)):
             return False
         self.connection.send(_END)
@@ -67,10 +72,10 @@ class MessageWriter:
     def refused(self) -> Flow[bool]:
         """True, and all as with a False of `lines`, if the server has said more than its 354 by now, or hung up."""
         yield from self.session.poll()
-        if self.connection.unread or not self.connection.can_send(_END):
-            yield from self._heard()
-            return True
-        return False
+        if self.connection.message_due:
+            return False
+        yield from self._heard()
+        return True
 
     def chunk(self, source: Source) -> Flow[bool]:
         """Put a message as one BDAT LAST (RFC 3030 2); all but the last is out.  Unless it is binary its line ends are
@@ -83,6 +88,10 @@ class MessageWriter:
         self.outcome.phase = Phase.BODY
         self._first = self.session.say(Bdat(source.encoded, last=True))
         self._say(source.encoded)
+        if source.whole is not None:
+            self._total = self._put = source.whole.length
+            self.connection.send_body(source.whole.for_bdat())
+            return True
         if source.binary:
             return (yield from self._pieces(source, None))
         encoder = LineEndEncoder()
@@ -98,14 +107,14 @@ class MessageWriter:
         """
         self._behind = behind
         self.outcome.phase = Phase.SENT
-        return (yield from self._written(complete=True))
+        return self._written(complete=True)
 
     def _pieces(self, source: Source, encode: Callable[[bytes], bytes] | None) -> Flow[bool]:
         connection, chunks, at_hand = self.connection, source.chunks, source.at_hand
         self._total = source.length
         unsent = 0
         while True:
-            # Pieces of a message that is at hand need no effect; an application's stream may want to be awaited.
+            # Pieces of a message that is at hand need no effect; an application's stream may want to be message_due.
             chunk = next(at_hand, None) if at_hand is not None else (yield from Pull(chunks))
             if chunk is None:
                 break

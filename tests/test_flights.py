@@ -136,9 +136,7 @@ def send_all(
 def transaction(mailing: Mailing, recipients: int, chunking: Chunking, message: bytes = MESSAGE) -> Transaction:
     commands = to(recipients)
     outcome = Outcome([command.path for command in commands], SENDER.path)
-    return Transaction(
-        mailing.session, SENDER, commands, source_of(message), outcome, True, chunking, take=mailing.take
-    )
+    return Transaction(mailing.session, SENDER, commands, source_of(message), outcome, True, chunking, answered=mailing)
 
 
 @pytest.mark.parametrize("recipients", [1, 10, 50])

@@ -43,8 +43,7 @@ class Letter(NamedTuple):
         octets = b"message %d\r\n" % number + b"." * self.padding + b"\r\n"
         outcome = Outcome([command.path for command in recipients], mail.path)
         source = source_of(iter([octets]) if self.stream else octets)
-        take = mailing.take if mailing is not None else None
-        return Transaction(session, mail, recipients, source, outcome, pipelining, chunking, take=take)
+        return Transaction(session, mail, recipients, source, outcome, pipelining, chunking, answered=mailing)
 
 
 class Obedient(Answering):

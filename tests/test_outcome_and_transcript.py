@@ -103,6 +103,7 @@ def test_a_message_is_never_both_refused_and_taken_at_its_end(
     outcome = outcome_of(mail, replies, data, final, phase)
     if outcome.delivered and (mail is None or mail.accepted) and (data is None or data.severity == 3):
         assert outcome.refusal is None
+    assert outcome.unanimous is all(each.accepted and each.final is None for each in outcome.recipients)
     for recipient in outcome.recipients:
         assert recipient.accepted is (recipient in outcome.accepted)
         assert recipient.refusal in (None, recipient.reply, recipient.final)

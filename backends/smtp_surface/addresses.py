@@ -68,11 +68,6 @@ def _addr_only(addrstring: str) -> str:
     return addrstring if (name, address) == ("", "") else address
 
 
-def bare(addresses: Iterable[str]) -> bool:
-    """True if all are nothing but plain addresses, which need neither checks nor parsing."""
-    return all(map(_BARE.fullmatch, addresses))
-
-
 def quotedata(data: str) -> str:
     """Lines with CRLF ends, and a dot before each that begins with one; kept for those who use it on its own."""
     return re.sub(r"(?m)^\.", "..", _fix_eols(data))

@@ -13,12 +13,13 @@ from .addresses import _fix_eols, bCRLF, one_address, path_of, quoteaddr
 
 def split_options(options: Iterable[str]) -> tuple[str, ...]:
     """Options as parameters; one string may hold several, for `smtplib` only joins them.  Typed ones stay typed."""
-    return tuple(
-        word
-        for option in options
-        for word in ([option] if isinstance(option, Parameter) else option.split(" "))
-        if word
-    )
+    words: list[str] = []
+    for option in options:
+        if " " in option and not isinstance(option, Parameter):
+            words += filter(None, option.split(" "))
+        elif option:
+            words.append(option)
+    return tuple(words)
 
 
 def options_for(address: str, options: Sequence[str]) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ from smtp_proto.writing import Progress
 from .async_driver import AsyncDriver, AsyncTransport, call
 from .async_sending import AsyncSending
 from .batch import Batch, Messages
-from .client import Client, Options, steps_of
+from .client import Client, Options
 from .conversations import Answer, Refused
 from .delivery import Content
 from .endpoints import may_be_overheard
@@ -502,4 +502,4 @@ class AsyncSMTP(Client):
         return await self._run(self._quit())
 
 
-AsyncSMTP._library = steps_of(AsyncSMTP)
+AsyncSMTP._remember()

@@ -185,7 +185,9 @@ class Batch:
             arguments = yield from client._arguments(
                 envelope.message, envelope.sender, envelope.recipients, envelope.mail_options
             )
-            ready = yield from client._made_ready(*arguments, envelope.rcpt_options)
+            if client._hello_due:
+                yield from Call(client.ehlo_or_helo_if_needed)
+            ready = client._made_ready(*arguments, envelope.rcpt_options)
             place.outcome = ready.outcome
             if ready.outcome.mail is None:
                 yield from self._send(place, ready)
@@ -221,15 +223,15 @@ class Batch:
             yield from self._send_alone(ready)
             return
         mail, recipients = client._commands(ready)
-        take, chunking, pipelining = self._begun().take, client._chunks(ready), client._pipelines
+        mailing, chunking = self._begun(), client._chunks(ready)
         source = prepared(mail, recipients, ready.source, chunking)
         place.transaction = Transaction(
-            client._live(), mail, recipients, source, ready.outcome, pipelining, chunking, take=take
+            mailing.session, mail, recipients, source, ready.outcome, mailing.pipelining, chunking, answered=mailing
         )
-        yield from self._watched(self._begun().submit(place.transaction))
+        yield from self._watched(mailing.submit(place.transaction))
 
     def _in_parts(self, ready: Ready) -> bool:
-        limits = self._client._limits
+        limits = ready.terms.limits
         return bool(limits) and ("MAILMAX" in limits or len(cut(paths_of(ready.fit.recipients), limits)) > 1)
 
     def _send_alone(self, ready: Ready) -> Flow[None]:
@@ -253,8 +255,8 @@ class Batch:
     def _begun(self) -> Mailing:
         """The mailing over the connection that there is."""
         if self._mailing is None:
-            self._client._nothing_due()
-            self._mailing = Mailing(self._client._live(), self._client._pipelines)
+            terms = self._client._agreed(self._client._untouched)
+            self._mailing = Mailing(self._client._idle(), self._client.pipelining and terms.pipelining)
         return self._mailing
 
     def _notice(self) -> None:

@@ -25,7 +25,7 @@ from smtp_proto.sasl_oauth import TokenSource
 from smtp_proto.writing import Progress
 
 from .batch import Batch, Messages
-from .client import Client, steps_of
+from .client import Client
 from .conversations import Answer, Refused
 from .delivery import Content
 from .driver import BlockingDriver
@@ -55,8 +55,9 @@ class BlockingSMTP(Client):
 
     def _run(self, flow: Flow[T]) -> T:
         with self._lock:
-            self._refuse_callbacks()
-            self._refuse_beside_batch()
+            if self._calling_out or self._sending is not None:
+                self._refuse_callbacks()
+                self._refuse_beside_batch()
             try:
                 return self._driver.run(flow)
             except BaseException as error:
@@ -328,4 +329,4 @@ class BlockingSMTP(Client):
         self._run(self._goodbye(failed=exc is not None))
 
 
-BlockingSMTP._library = steps_of(BlockingSMTP)
+BlockingSMTP._remember()

@@ -44,9 +44,6 @@ SMTP_PORT = 25
 SMTP_SSL_PORT = 465
 LMTP_PORT = 2003
 
-# What `sendmail` relies on: while these are the library's own, it may send a whole transaction at once.
-_STEPS = ("ehlo_or_helo_if_needed", "mail", "rcpt", "data", "docmd", "putcmd", "getreply", "send", "rset", "_rset")
-
 
 class Options(TypedDict, total=False):
     """What every client takes by keyword beyond `smtplib`'s arguments; see `Client`."""
@@ -347,8 +344,3 @@ def _check_tls(context: ssl.SSLContext, server_hostname: str) -> None:
         TLSPump(context, server_hostname)
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         raise ValueError(f"server_hostname {server_hostname!r} with this context: {error}") from error
-
-
-def steps_of(surface: type[Client]) -> dict[str, Any]:
-    """The library's own methods of a surface, for `_library`."""
-    return {name: getattr(surface, name) for name in _STEPS}

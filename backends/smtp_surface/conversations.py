@@ -19,7 +19,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, ClassVar
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from smtp_proto.channel_binding import TLSFacts
 from smtp_proto.commands import Burl, Command, Etrn, Mail, Raw, Rcpt, XClient, XForward
@@ -50,6 +51,13 @@ from .replies import SMTPReply, features_of, typed_reply
 if TYPE_CHECKING:
     import ssl
 
+#: The methods that `sendmail` relies on: while they are the library's own, it may send a whole transaction at once.
+STEPS = ("mail", "rcpt", "data", "docmd", "putcmd", "getreply", "send", "rset", "_rset")
+#: ... and those that it asks before.
+QUESTIONS = ("ehlo_or_helo_if_needed", "has_extn")
+_METHODS = frozenset(STEPS + QUESTIONS)
+_methods_of = attrgetter(*STEPS, *QUESTIONS)
+
 Answer = tuple[int, bytes]
 Refused = dict[str, Answer]
 
@@ -68,6 +76,16 @@ class Translated:
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if error is not None:
             self._client._translate(error)
+
+
+class Terms(NamedTuple):
+    """What a server offers, as far as every message is concerned."""
+
+    size: bool
+    most: int | None  # octets of a message
+    pipelining: bool
+    chunking: bool
+    limits: Mapping[str, int]
 
 
 class Conversations:
@@ -109,6 +127,8 @@ class Conversations:
     _calling_out: bool = False  # in a callback of the application, which must not call back
     # The library's own functions, by the names that `sendmail` would call; set when the surface's class is made.
     _library: ClassVar[dict[str, Any]] = {}
+    _methods: ClassVar[tuple[Any, ...]] = ()  # the same, in order
+    _terms: tuple[bool, dict[str, str], Terms] | None = None  # those found out last, and of what
 
     # -- what a surface provides --------------------------------------------------------------------------------------
 
@@ -306,25 +326,36 @@ class Conversations:
         return SMTPReply(reply)
 
     def _docmd(self, cmd: str, args: str = "") -> Flow[Answer]:
-        self._nothing_due()
+        if self._session is not None:
+            self._idle()
         yield from Call(self.putcmd, cmd, args)
         answer: Answer = yield from Call(self.getreply)
         return answer
 
-    def _nothing_due(self) -> None:
-        """`SMTPException` if a reply is due that the caller has not read: the next one would be taken for another's."""
-        session = self._live() if self._session is not None else None  # somebody may have changed the socket
-        if session is not None and session.connection.waiting:
+    def _idle(self) -> ClientSession:
+        """The session of the connection that there is; `SMTPException` if a reply is due that the caller has not read:
+        the next one would be taken for another's."""
+        session = self._live()
+        if session.connection.due:
             due = ", ".join(command.shown or command.row for command in session.connection.outstanding)
             raise SMTPException(f"read the reply to {due!r} with getreply() first")
+        return session
 
     def _own(self, *names: str) -> bool:
         """True if the methods are the library's own, neither overridden in a subclass nor patched."""
         instance, cls, library = self.__dict__, type(self), self._library
-        for name in names:  # noqa: SIM110  # `all` with a generator takes twice the time
-            if name in instance or getattr(cls, name) is not library[name]:
-                return False
-        return True
+        return not any(name in instance or getattr(cls, name) is not library[name] for name in names)
+
+    @classmethod
+    def _remember(cls) -> None:
+        """The methods that this class has now are the library's own."""
+        cls._methods = _methods_of(cls)
+        cls._library = dict(zip(STEPS + QUESTIONS, cls._methods, strict=True))
+
+    @property
+    def _untouched(self) -> bool:
+        """True if all methods that count are the library's own: what nearly all clients are, found out at once."""
+        return self.__dict__.keys().isdisjoint(_METHODS) and _methods_of(type(self)) == self._methods
 
     # -- one command each ---------------------------------------------------------------------------------------------
 
@@ -444,6 +475,22 @@ class Conversations:
         """What the last EHLO listed, typed; from the dictionary, for people change that."""
         return Extensions(self.esmtp_features if self.does_esmtp else {})
 
+    def _agreed(self, untouched: bool) -> Terms:
+        """What the offer means for a message; found out anew when it has changed, or may have (`_untouched`)."""
+        esmtp, features, known = self.does_esmtp, self.esmtp_features, self._terms
+        if known is not None and untouched and known[0] == esmtp and known[1] == features:
+            return known[2]
+        offers, offer = self.has_extn, self._offer
+        terms = Terms(
+            size=esmtp and bool(offers("size")),
+            most=offer.size,
+            pipelining=bool(offers("pipelining")),
+            chunking=bool(offers("chunking")),
+            limits=offer.limits if offers("limits") else {},
+        )
+        self._terms = esmtp, dict(features), terms
+        return terms
+
     def has_extn(self, opt: str) -> bool:
         """True if the last EHLO listed the extension; letter case does not matter."""
         return opt.lower() in self.esmtp_features
@@ -460,6 +507,11 @@ class Conversations:
     @property
     def _introduced(self) -> bool:
         return self.helo_resp is not None or self.ehlo_resp is not None
+
+    @property
+    def _hello_due(self) -> bool:
+        """True if `ehlo_or_helo_if_needed` would do anything: who has made it their own is always asked."""
+        return not self._introduced or not (self._untouched or self._own("ehlo_or_helo_if_needed"))
 
     def _hello(self) -> Flow[None]:
         if not self._introduced:

@@ -7,7 +7,7 @@ All three that send whole messages run `_transaction`, which returns an `Outcome
 from __future__ import annotations
 
 import smtplib
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from email.message import Message
 from functools import partial
 from itertools import chain
@@ -17,7 +17,6 @@ from smtp_proto.body import DataEncoder
 from smtp_proto.commands import Mail, Rcpt
 from smtp_proto.effects import Call, Flow
 from smtp_proto.errors import ConnectionLost, InvalidArgument
-from smtp_proto.extensions import Extensions
 from smtp_proto.internationalization import Headers, Way
 from smtp_proto.limits import deliver_within, in_parts, plan, used_up
 from smtp_proto.outcome import Outcome, Phase
@@ -26,12 +25,12 @@ from smtp_proto.replies import Reply
 from smtp_proto.session import ClientSession
 from smtp_proto.sources import Source, octets_of, source_of
 from smtp_proto.states import State
-from smtp_proto.transaction import Chunking
+from smtp_proto.transaction import Chunking, Transaction, prepared
 from smtp_proto.writing import MessageWriter, Progress
 
 from .addresses import one_address, paths_of
 from .arguments import message_octets, options_for, split_options
-from .conversations import Answer, Refused, Translated
+from .conversations import STEPS, Answer, Refused, Terms, Translated
 from .exceptions import SMTPDataError
 from .letters import Letter, addresses_way, letter
 from .login import LoginConversations
@@ -52,6 +51,8 @@ class Ready(NamedTuple):
     source: Source
     at_once: bool  # by the library's own methods
     streamed: bool  # the octets are with the source, not with `fit`
+    terms: Terms
+    plain: bool  # ASCII throughout, with no options but our own: what nearly all mail is
 
 
 class MailConversations(LoginConversations):
@@ -162,7 +163,9 @@ class MailConversations(LoginConversations):
         last: bool = False,
     ) -> Flow[Outcome]:
         """One message to its recipients, in one go or step by step; what the server refuses is in the outcome."""
-        ready = yield from self._made_ready(from_addr, to_addrs, content, mail_options, rcpt_options)
+        if self._hello_due:
+            yield from Call(self.ehlo_or_helo_if_needed)
+        ready = self._made_ready(from_addr, to_addrs, content, mail_options, rcpt_options)
         return (yield from self._sent(ready, progress, last))
 
     def _sent(self, ready: Ready, progress: Progress | None = None, last: bool = False) -> Flow[Outcome]:
@@ -171,7 +174,12 @@ class MailConversations(LoginConversations):
         if outcome.mail is not None:
             return outcome
         if ready.at_once:
-            yield from self._in_one_go(ready, progress, last)
+            with Translated(self):
+                yield from self._in_one_go(ready, progress, last)
+            if not outcome.delivered:
+                self.command_encoding = "ascii"  # the transaction is over, by the RSET behind its refusal
+            if self._session is not None and self._session.connection.closed:
+                yield from Call(self.close)
         else:
             try:
                 yield from self._in_steps(ready)
@@ -191,13 +199,16 @@ class MailConversations(LoginConversations):
         content: bytes | Source,
         mail_options: Sequence[str],
         rcpt_options: Sequence[str],
-    ) -> Flow[Ready]:
+    ) -> Ready:
         """A message fitted to what the server offers; where it cannot be, its outcome has a refusal of our own."""
-        recipients = [to_addrs] if isinstance(to_addrs, str) else [one_address(address) for address in to_addrs]
+        if isinstance(to_addrs, str):
+            recipients = [to_addrs]
+        else:
+            recipients = [each if each.__class__ is str else one_address(each) for each in to_addrs]
         sender = one_address(from_addr)
         outcome = Outcome(recipients, sender)
-        if not self._introduced or not self._own("ehlo_or_helo_if_needed"):
-            yield from Call(self.ehlo_or_helo_if_needed)
+        untouched = self._untouched
+        terms = self._agreed(untouched)
         mail_options = self._usable(mail_options)
         rcpt_options = tuple(rcpt_options or ())
         for_all = self._usable(rcpt_options)
@@ -205,7 +216,7 @@ class MailConversations(LoginConversations):
             for_all if recipient.__class__ is str else self._usable(options_for(recipient, rcpt_options))
             for recipient in recipients
         ]
-        at_once = self._own("mail", "rcpt", "data", "docmd", "putcmd", "getreply", "send", "rset", "_rset")
+        at_once = untouched or self._own(*STEPS)
         octets = content if isinstance(content, bytes) else b""
         if (
             isinstance(content, Source)
@@ -225,46 +236,48 @@ class MailConversations(LoginConversations):
             binary_possible=at_once,
         )
         source = source_of(fit.octets, fit.binary) if isinstance(content, bytes) else content
-        if source.size is not None and self.does_esmtp and self.has_extn("size"):
-            most = Extensions({"SIZE": self.esmtp_features["size"]}).size
+        if source.size is not None and terms.size:
+            most = terms.most
             if most is not None and source.size > most:
                 self._live()  # what the server has said is remembered longer than there is a connection
                 # RFC 1870 4 (1): better not sent at all than refused at its end.
                 problem = f"5.3.4 The message has {source.size} octets, and the server takes {most} (RFC 1870)"
                 outcome.mail = Reply(552, problem)
-            if not any(isinstance(option, Size) for option in fit.options):
+            if not fit.options or not any(isinstance(option, Size) for option in fit.options):
                 fit.options.insert(0, f"size={source.size}")
-        return Ready(outcome, fit, parameters, source, at_once, isinstance(content, Source))
+        plain = fit.bare and not any(parameters)
+        return Ready(outcome, fit, parameters, source, at_once, isinstance(content, Source), terms, plain)
 
-    def _in_one_go(self, ready: Ready, progress: Progress | None, last: bool) -> Flow[None]:
+    def _in_one_go(self, ready: Ready, progress: Progress | None, last: bool) -> Flow[Outcome]:
         """The short way: one transaction of the core."""
         mail, recipients = self._commands(ready)
-        self._nothing_due()
-        session = self._session
-        assert session is not None  # `_commands` has seen to that
-        with Translated(self):
-            yield from deliver_within(
-                session,
-                mail,
-                recipients,
-                ready.source,
-                limits=self._limits,
-                pipelining=self._pipelines,
-                chunking=self._chunks(ready),
-                progress=self._guarded(progress),
-                last=last,
-                outcome=ready.outcome,
-                renew=self._renew if self.reconnect is not None else None,
-            )
-        if not ready.outcome.delivered:
-            self.command_encoding = "ascii"  # the transaction is over, by the RSET behind its refusal
-        if self._session is not None and self._session.connection.closed:
-            yield from Call(self.close)
+        session, pipelining, chunking = self._idle(), self.pipelining and ready.terms.pipelining, self._chunks(ready)
+        if progress is not None:
+            progress = self._guarded(progress)
+        if not ready.terms.limits:
+            source = ready.source if ready.plain else prepared(mail, recipients, ready.source, chunking)
+            outcome = ready.outcome
+            return Transaction(session, mail, recipients, source, outcome, pipelining, chunking, progress).run(last)
+        return deliver_within(
+            session,
+            mail,
+            recipients,
+            ready.source,
+            limits=ready.terms.limits,
+            pipelining=pipelining,
+            chunking=chunking,
+            progress=progress,
+            last=last,
+            outcome=ready.outcome,
+            renew=self._renew if self.reconnect is not None else None,
+        )
 
     def _commands(self, ready: Ready) -> tuple[Mail, list[Rcpt]]:
         """MAIL and the RCPTs; what must not be sent is raised here, before anything is."""
         fit, parameters = ready.fit, ready.parameters
         self.command_encoding = "ascii"
+        if ready.plain:
+            return Mail(fit.sender, fit.options), Rcpt.each(fit.recipients)
         if any(option.lower() == "smtputf8" for option in fit.options):
             if not self.has_extn("smtputf8"):
                 raise self._lacking("SMTPUTF8 not supported by server")
@@ -281,21 +294,11 @@ class MailConversations(LoginConversations):
         ]
         return Mail(sender, split_options(fit.options)), recipients
 
-    @property
-    def _limits(self) -> Mapping[str, int]:
-        return self._offer.limits if self.has_extn("limits") else {}
-
-    @property
-    def _pipelines(self) -> bool:
-        return self.pipelining and bool(self.has_extn("pipelining"))
-
     def _chunks(self, ready: Ready) -> Chunking:
-        return (self.chunking or ready.fit.binary) if self.has_extn("chunking") else False
+        return (self.chunking or ready.fit.binary) if ready.terms.chunking else False
 
-    def _guarded(self, progress: Progress | None) -> Progress | None:
+    def _guarded(self, progress: Progress) -> Progress:
         """`progress`, which must not call the client back."""
-        if progress is None:
-            return None
 
         def guarded(done: int, total: int | None) -> object:
             with self._callback():
@@ -316,7 +319,7 @@ class MailConversations(LoginConversations):
         outcome, fit, parameters = ready.outcome, ready.fit, ready.parameters
         if ready.streamed:  # `data` takes octets only
             fit = fit._replace(octets=b"".join((yield from self._whole(ready.source))))
-        limits = self._limits
+        limits = ready.terms.limits
         if not limits:  # and there may be no connection, where every step is somebody's own
             yield from self._step_by_step(outcome, fit, parameters)
             return

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from smtp_proto.body import normalise_line_ends
 from smtp_proto.domains import a_labels, with_a_labels
 from smtp_proto.errors import InvalidArgument
+from smtp_proto.grammar import plain_paths
 from smtp_proto.internationalization import (
     PLAIN,
     Body,
@@ -25,7 +26,7 @@ from smtp_proto.internationalization import (
     way,
 )
 
-from .addresses import bare, bCRLF, path_of
+from .addresses import bCRLF, path_of
 from .arguments import clean, split_options
 
 HasExtension = Callable[[str], bool]
@@ -39,7 +40,7 @@ class Letter(NamedTuple):
     octets: bytes
     options: list[str]
     binary: bool  # the octets go as they are, through BDAT
-    bare: bool = False  # the addresses are nothing else (`smtp_surface.addresses.bare`)
+    bare: bool = False  # the addresses are nothing else (`smtp_proto.grammar.plain_paths`)
 
 
 def letter(
@@ -59,7 +60,7 @@ def letter(
     """
     options = list(options)
     content = content_of(octets)
-    if content == PLAIN and not options and bare([sender, *recipients]):
+    if content is PLAIN and not options and plain_paths([sender, *recipients]) is not None:
         return Letter(sender, list(recipients), octets, options, False, bare=True)  # what nearly all mail is
     given = [option.upper() for option in split_options(options)]
     utf8_given = "SMTPUTF8" in given

@@ -11,11 +11,10 @@ from .replies import SMTPReply
 
 def refusals(outcome: Outcome) -> list[tuple[RecipientOutcome, Reply]]:
     """The recipients that were refused one by one, at RCPT or (LMTP) at the end, with the reply that did it."""
-    found = []
+    found: list[tuple[RecipientOutcome, Reply]] = []
+    if outcome.unanimous:
+        return found
     for recipient in outcome.recipients:
-        reply = recipient.reply
-        if reply is not None and reply.code // 100 == 2 and recipient.final is None:
-            continue  # nearly all of them
         refusal = recipient.refusal
         if refusal is not None:
             found.append((recipient, refusal))
@@ -52,5 +51,4 @@ def _refused_one_by_one(outcome: Outcome) -> bool:
     With SMTPDataError, which `smtplib` raises for the first answer, all of them would be treated as one was: given up
     although another is only full, or tried for days although another is gone.
     """
-    finals = [recipient.final for recipient in outcome.recipients if recipient.final is not None]
-    return len(finals) > 1 and not outcome.delivered
+    return len(outcome.finals) > 1 and not outcome.delivered
