@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import asynchronous, codecs, connections, counts, imports, large_messages, round_trips, throughput
+from benchmarks.measuring import ROUNDS
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 PARTS: list[Callable[[], None]] = [
@@ -20,7 +21,7 @@ PARTS: list[Callable[[], None]] = [
     throughput.main,
     asynchronous.main,
     # A thousand connections, which are the default there, take minutes.
-    partial(connections.main, ["--connections=200", "--messages=10"]),
+    partial(connections.main, ["--connections=100", "--messages=10", f"--rounds={ROUNDS}"]),
     large_messages.main,
     counts.main,
     codecs.main,

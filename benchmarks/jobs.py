@@ -230,6 +230,22 @@ def large(library: str, port: int, path: str, **options: Any) -> Figures:
             return watch.stop(file.tell())
 
 
+def attachment(library: str, port: int, size: int, **options: Any) -> Figures:
+    """One email message with an attachment of so many octets, by `send_message`.  `extra` is memory."""
+    module = importlib.import_module(library)
+    message, part = email_message(2048, 1), EmailMessage()
+    part["Content-Type"], part["Content-Transfer-Encoding"] = "application/octet-stream", "base64"
+    part.set_payload(("QUJD" * 19 + "\n") * (size // 57))  # at once, for what making it takes is not what counts
+    message.make_mixed()
+    message.attach(part)
+    watch = Stopwatch()
+    with module.SMTP(HOST, port, local_hostname=NAME, **options) as smtp:
+        smtp.send_message(email_message(2048, 1))
+        watch.start()
+        smtp.send_message(message)
+        return watch.stop(size)
+
+
 # -- codecs ------------------------------------------------------------------------------------------------------------
 
 
@@ -244,6 +260,7 @@ def codec(library: str, work: str, count: int) -> Figures:
 
 JOBS: dict[str, Callable[..., Figures]] = {
     "asynchronous": asynchronous,
+    "attachment": attachment,
     "blocking": blocking,
     "blocking_many": blocking_many,
     "codec": codec,

@@ -74,6 +74,7 @@ def beside_postfix() -> None:
     table = Table(
         "Messages per second at Postfix's smtp-sink, one blocking connection, 2 KB",
         *("recipients", "smtp-source/s", "smtplib/s", "ours/s", "of smtp-source's", "of smtplib's"),
+        *("CPU of smtp-source's", "of smtplib's"),
     )
     for to, count in POSTFIX_ROWS:
         with running_smtp_sink(sink) as port:
@@ -91,6 +92,8 @@ def beside_postfix() -> None:
             *(f"{rate:.0f}" for rate in rates.values()),
             ratio(rates["ours"] / rates["smtp-source"]),
             ratio(rates["ours"] / rates["smtplib"]),
+            ratio(found["ours"].cpu_each / found["smtp-source"].cpu_each),
+            ratio(found["ours"].cpu_each / found["smtplib"].cpu_each),
         )
 
 

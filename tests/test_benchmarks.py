@@ -61,7 +61,7 @@ PARTS: list[tuple[ModuleType, dict[str, Any], int]] = [
     ),
     (throughput, {"ROWS": throughput.ROWS[-2:], "POSTFIX_ROWS": [(2, 3)]}, 2),
     (asynchronous, {"ROWS": [asynchronous.ROWS[0], asynchronous.ROWS[-1]]}, 1),
-    (large_messages, {"SIZE": 1 << 16, "ROWS": large_messages.ROWS[:1]}, 2),
+    (large_messages, {"SIZE": 1 << 16, "ATTACHMENT": 1 << 16, "ROWS": large_messages.ROWS[:1]}, 5),
     (codecs, {"MESSAGES": {"base64, LF": codecs.MESSAGES["base64, LF"]}}, 2),
 ]
 
