@@ -16,7 +16,7 @@ import smtp_trio
 from smtp_surface.async_driver import AsyncTransport
 from tests.cancellation.stepping import BACKENDS, Backend
 from tests.leaks import nothing_left_behind
-from tests.scripted import Expect, ExpectEOF, ExpectHangUp, ScriptedServer, Send, Step, WaitFor
+from tests.scripted import Expect, ExpectEOF, ExpectHangUp, ScriptedServer, Send, Signal, Step, WaitFor
 from tests.scripts import BODY, DATA, GREETING, MAIL, MESSAGE, NOOP, PATIENCE, QUIT, RCPT, opening
 
 OPTIONS: dict[str, Any] = {"local_hostname": "client.test", "timeout": PATIENCE}
@@ -111,7 +111,9 @@ def test_close_ends_the_call_of_another_task(backend: Backend) -> None:
                 await smtp.noop()
 
         async def closing() -> None:
-            await until(backend, lambda: smtp._driver.touched)
+            await until(backend, heard.is_set)
+            for _ in range(5):  # that call's task goes from writing to waiting
+                await backend.pause()
             await smtp.close()
             assert smtp.sock is None
 
@@ -119,7 +121,8 @@ def test_close_ends_the_call_of_another_task(backend: Backend) -> None:
         with pytest.raises(module.SMTPServerDisconnected, match="connect"):
             await smtp.noop()
 
-    with ScriptedServer([*GREETING, ExpectHangUp()]) as server:
+    heard = threading.Event()
+    with ScriptedServer([*GREETING, Expect(b"noop"), Signal(heard), ExpectHangUp()]) as server:
         backend.run(main)
 
 

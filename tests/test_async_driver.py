@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import pytest
 
 import smtp_blocking
 from smtp_asyncio.transport import StreamTransport
+from smtp_blocking.transport import SocketTransport
 from smtp_proto.client import ClientConnection
 from smtp_proto.commands import Mail, Rcpt
 from smtp_proto.effects import Call, Close, Connect, Effect, Flow, Poll, Pull, Receive, Send, StartTLS
@@ -18,6 +19,7 @@ from smtp_proto.session import ClientSession
 from smtp_proto.states import Stage
 from smtp_proto.transaction import deliver
 from smtp_surface.async_driver import AsyncDriver, AsyncTransport
+from smtp_surface.driver import BlockingDriver
 from tests.certificates import client_context, server_context
 from tests.leaks import nothing_left_behind
 
@@ -97,6 +99,31 @@ def test_calls_alone_touch_nothing() -> None:
     driver = AsyncDriver()
     assert run(driver.run(flow())) == 7
     assert not driver.touched
+
+
+def test_a_call_forgets_nothing() -> None:
+    """A call that runs a flow of its own without I/O does not hide that the flow around it has asked for some."""
+
+    def nothing() -> Flow[None]:
+        yield from Call(int)
+
+    def flow(driver: Any) -> Flow[None]:
+        yield from Receive(Stage.COMMAND)
+        yield from Call(driver.run, nothing())
+
+    class Mute:
+        async def receive(self, timeout: float | None) -> bytes:
+            return b""
+
+    asynchronous = AsyncDriver(cast("Any", Mute()))
+    run(asynchronous.run(flow(asynchronous)))
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.shutdown(socket.SHUT_WR)
+        blocking = BlockingDriver(SocketTransport(ours))
+        blocking.run(flow(blocking))
+    assert asynchronous.touched
+    assert blocking.touched
 
 
 async def counted() -> AsyncIterator[bytes]:

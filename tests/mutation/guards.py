@@ -2,25 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-CORE = "smtp_proto"
-SURFACE = "backends/smtp_surface"
-
-
-class Guard(NamedTuple):
-    """One guard.  `old`, which stands once in `file`, becomes `new`, and one of `tests` (pytest's names) fails."""
-
-    name: str
-    file: str
-    old: str
-    new: str
-    tests: tuple[str, ...]
-
-
-def _core(name: str, module: str, old: str, new: str, *tests: str) -> Guard:
-    return Guard(name, f"{CORE}/{module}.py", old, new, tuple(f"tests/test_{test}" for test in tests))
-
+from .guard import SURFACE, Guard
+from .guard import in_core as _core
+from .guards_of_loops import LOOPS
 
 _LIMITS = (
     _core(
@@ -731,4 +715,4 @@ _DEADLOCKS = (
     ),
 )
 
-GUARDS = (*_LIMITS, *_REPLIES, *_ARGUMENTS, *_BODIES, *_TLS, *_LOG_INS, *_INTERRUPTIONS, *_SERVER, *_DEADLOCKS)
+GUARDS = (*_LIMITS, *_REPLIES, *_ARGUMENTS, *_BODIES, *_TLS, *_LOG_INS, *_INTERRUPTIONS, *_SERVER, *_DEADLOCKS, *LOOPS)

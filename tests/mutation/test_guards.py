@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.mutation.__main__ import BEGIN, END, PAGE, Verdict, table
-from tests.mutation.guards import GUARDS, Guard
+from tests.mutation.guard import Guard
+from tests.mutation.guards import GUARDS
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -1,0 +1,202 @@
+"""The guards of what event loops add: the driver of coroutines, TLS over it, the transports, and turns of tasks; and of
+what the tests of all backends hold that the core cannot."""
+
+from __future__ import annotations
+
+from .guard import in_core, outside
+
+LOOPS = (
+    # -- the driver --
+    outside(
+        "a driver notices that the flow has asked for I/O (coroutines)",
+        "smtp_surface/async_driver",
+        "                        self.touched = True\n                        result = await",
+        "                        result = await",
+        "cancellation/test_every_point.py",
+    ),
+    outside(
+        "what is called counts as a part of the flow (coroutines)",
+        "smtp_surface/async_driver",
+        "self.touched = self.touched or touched",
+        "pass",
+        "test_async_driver.py::test_a_call_forgets_nothing",
+    ),
+    outside(
+        "what is called counts as a part of the flow (blocking)",
+        "smtp_surface/driver",
+        "self.touched = self.touched or touched",
+        "pass",
+        "test_async_driver.py::test_a_call_forgets_nothing",
+    ),
+    outside(
+        "a coroutine that is closed lets its flow clean up",
+        "smtp_surface/async_driver",
+        "                    flow.throw(GeneratorExit())  # this",
+        "                    pass  # this",
+        "test_async_driver.py",
+    ),
+    outside(
+        "calls of several tasks queue",
+        "smtp_surface/asynchronous",
+        "async with inside.queue if inside is not None and inside.calling else self._queue:",
+        "async with self._new_lock():",
+        "test_async_clients.py",
+    ),
+    # -- TLS --
+    outside(
+        "certificates are verified by default (trio)",
+        "smtp_trio/__init__",
+        "default_ssl_context = ssl.create_default_context",
+        "default_ssl_context = ssl._create_unverified_context",
+        "conformance/test_tls.py::test_verified_without_a_context",
+    ),
+    outside(
+        "certificates are verified by default (anyio)",
+        "smtp_anyio/__init__",
+        "default_ssl_context = ssl.create_default_context",
+        "default_ssl_context = ssl._create_unverified_context",
+        "conformance/test_tls.py::test_verified_without_a_context",
+    ),
+    outside(
+        "the name in the certificate is that of the host (coroutines)",
+        "smtp_surface/async_driver",
+        "AsyncTLS(transport, effect.context, effect.server_hostname, server_side=effect.server_side)",
+        "AsyncTLS(transport, effect.context, 'localhost', server_side=effect.server_side)",
+        "conformance/test_tls.py::test_server_hostname",
+        "conformance/test_tls.py::test_name_of_the_host",
+    ),
+    outside(
+        "behind the handshake everything is under TLS (coroutines)",
+        "smtp_surface/async_driver",
+        "        self.transport = secured\n",
+        "",
+        "test_async_driver.py",
+        "conformance/test_tls.py::test_starttls",
+    ),
+    outside(
+        "a handshake that is not done is none",
+        "smtp_surface/async_tls",
+        "done = self.pump.handshake()",
+        "done = self.pump.handshake() or True",
+        "fuzz/test_targets.py",
+        "test_async_driver.py",
+    ),
+    outside(
+        "the handshake has a deadline as a whole (coroutines)",
+        "smtp_surface/async_tls",
+        "self._feed(await self.below.receive(_left(deadline)))",
+        "self._feed(await self.below.receive(None))",
+        "conformance/test_timeouts.py::test_tls_handshake_has_a_deadline",
+    ),
+    outside(
+        "records that could not be written are kept",
+        "smtp_surface/async_tls",
+        "received, self._records = await self.below.send(self._records, timeout, listen)",
+        "received, self._records = (await self.below.send(self._records, timeout, listen)).received, []",
+        "fuzz/test_targets.py",
+        "conformance/test_send_many.py::test_two_full_buffers",
+    ),
+    outside(
+        "what is no octet of the application's is nothing",
+        "smtp_surface/async_tls",
+        "while (octets := self._read()) is None:",
+        'while (octets := self._read() or b"") is None:',
+        "fuzz/test_targets.py",
+        "test_async_driver.py",
+    ),
+    in_core(
+        "an end without close_notify is an end",
+        "tls",
+        "            self.truncated = True\n",
+        "            raise\n",
+        "tls.py",
+        "async_driver.py",
+    ),
+    # -- transports --
+    outside(
+        "what arrives unread is bounded (asyncio)",
+        "smtp_asyncio/transport",
+        "if len(self._arrived) >= PIECE and not self._paused and self._transport is not None:",
+        "if False:",
+        "test_memory_over_sockets.py",
+    ),
+    outside(
+        "what a server says before it hangs up is heard, though a write has failed (asyncio)",
+        "smtp_asyncio/transport",
+        '            self._arrived += octets_at(self.sock) or b""\n',
+        "            pass\n",
+        "hostile/test_bodies.py",
+    ),
+    outside(
+        "closed from beside, a wait ends (trio, anyio)",
+        "smtp_surface/sockets",
+        "            self._loop.notify_closing(self.sock)\n",
+        "            pass\n",
+        "test_async_clients.py::test_close_ends_the_call_of_another_task",
+    ),
+    outside(
+        "a wait has a deadline (trio, anyio)",
+        "smtp_surface/sockets",
+        'float("inf") if seconds is None else max(0.0, seconds)',
+        'float("inf")',
+        "conformance/test_timeouts.py::test_a_table",
+    ),
+    outside(
+        "a connection that fails leaves no socket (trio, anyio, asyncio)",
+        "smtp_surface/sockets",
+        "    except BaseException:\n        sock.close()\n        raise\n    return sock",
+        "    except BaseException:\n        raise\n    return sock",
+        "conformance/test_connecting.py::test_nobody_listens",
+        "hostile/test_injection.py::test_send",
+    ),
+    # -- all backends --
+    in_core(
+        "nothing is said twice in a log-in",
+        "sasl",
+        "        if not self._responses:\n",
+        "        if len(self._responses) < 2:\n            return self._responses[0]\n        if False:\n",
+        "sasl.py",
+    ),
+    outside(
+        "nothing is said twice in a log-in (authobjects)",
+        "smtp_surface/login",
+        "if self._auth_challenge_count > responses:",
+        "if False:",
+        "conformance/test_auth.py::test_a_challenge_too_many",
+    ),
+    outside(
+        "no control character in a host",
+        "smtp_surface/client",
+        '        clean_text("host", host)\n',
+        "",
+        "hostile/test_bad_input.py::test_host",
+    ),
+    outside(
+        "no control character in the address to connect from",
+        "smtp_surface/client",
+        '            clean_text("source_address", own)\n            own.encode("idna")',
+        "            pass",
+        "hostile/test_injection.py::test_send",
+    ),
+    in_core(
+        "RSET between two messages, where the first may be open",
+        "many",
+        "if self._dirty if self.connection.waiting else self.connection.state in _UNDER_WAY:",
+        "if False:",
+        "many.py",
+    ),
+    in_core(
+        "an RSET between two messages that is refused ends it",
+        "many",
+        "            if not event.reply.accepted:\n",
+        "            if False:\n",
+        "many.py::test_an_rset_that_is_refused_ends_it",
+    ),
+    in_core(
+        "who gives up a connection gives back all that is in flight",
+        "many",
+        "        while self._flight:\n            self._finish(self._flight.popleft())\n        if isinstance",
+        "        if isinstance",
+        "many.py",
+    ),
+)
