@@ -16,7 +16,7 @@ from .replies import Reply
 MAX_SIZE_DIGITS = 20
 
 
-_FUTURE_RELEASE = re.compile(r"([1-9][0-9]{0,8}) (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)", re.ASCII)
+_FUTURE_RELEASE = r"([1-9][0-9]{0,8}) (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)"  # compiled when it is offered
 
 
 class FutureRelease(NamedTuple):
@@ -100,7 +100,7 @@ class Extensions(Mapping[str, str]):
     @property
     def future_release(self) -> FutureRelease | None:
         """The bounds of HOLDFOR and HOLDUNTIL (RFC 4865 3); None where they are not said, or not in this form."""
-        match = _FUTURE_RELEASE.fullmatch(self._parameters.get("FUTURERELEASE", "").upper())
+        match = re.fullmatch(_FUTURE_RELEASE, self._parameters.get("FUTURERELEASE", "").upper(), re.ASCII)
         return FutureRelease(int(match[1]), match[2]) if match is not None else None
 
     @property

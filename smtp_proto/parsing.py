@@ -11,7 +11,6 @@ import binascii
 from base64 import b64decode
 from collections.abc import Callable
 
-from . import parameters as _parameters  # noqa: F401  # what `typed_parameter` finds
 from .commands import (
     Auth,
     AuthResponse,
@@ -79,6 +78,8 @@ def _path(make: Callable[[str, list[str]], Command], verb: str, keyword: str) ->
             raise _syntax(f"Syntax: {keyword}:<address> [parameters]")
         # Not split(), which takes U+2003 for a separator, too.
         parameters = [parameter for parameter in (match[2] or "").split(" ") if parameter]
+        if parameters:
+            from . import parameters as _classes  # noqa: F401  # which `typed_parameter` finds; clients rarely parse any
         for parameter in parameters:
             if not ESMTP_PARAMETER.fullmatch(parameter):
                 raise _syntax(f"{excerpt(parameter)} is not of the form keyword or keyword=value")

@@ -11,6 +11,7 @@ before AUTH is sent, or ``step(challenge)`` where the server asked first.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 from .errors import InvalidArgument, ProtocolError, RemoteProtocolError
 from .replies import Reply
@@ -23,11 +24,15 @@ class Mechanism(ABC):
     """The client's side of one exchange.  Subclass it for a mechanism of your own.
 
     `name`: as it stands in AUTH, in upper case.  `shows_secret`: True if what is sent lets whoever listens log in as
-    well; such a mechanism is for encrypted connections.  Taken to be so unless a mechanism says otherwise.
+    well; such a mechanism is for encrypted connections.  Taken to be so unless a mechanism says otherwise.  `shows`:
+    what that is, for people.  `error`: what the server said of credentials that it has refused, where it says more than
+    a reply can (RFC 7628 3.2.2); None if it said nothing.
     """
 
     name: str
     shows_secret: bool = True
+    shows: str = "password"
+    error: dict[str, Any] | None = None
     #: True once an exchange with it has begun: it is good for one.
     used: bool = False
     #: True if a success counts only when the server has proven itself in this very exchange (see `succeeded`).

@@ -42,11 +42,9 @@ TokenSource: TypeAlias = "str | Callable[[], Given] | RefreshableToken"
 
 
 class Bearer(Mechanism):
-    """What the two have in common; the token is checked when the mechanism is made.
+    """What the two have in common; the token is checked when the mechanism is made."""
 
-    `error` is what the server said of a token that it has refused; None if it said nothing.
-    """
-
+    shows = "token"
     _answer_to_error: bytes
 
     def __init__(self, user: str, token: str, response: str) -> None:
@@ -56,7 +54,6 @@ class Bearer(Mechanism):
         if not _TOKEN.fullmatch(token):
             # Not shown: it may be a good one with a line end behind it.
             raise InvalidArgument("token", "a bearer token has at least one and only printable ASCII characters")
-        self.error: dict[str, Any] | None = None
         self._response = response.encode()
         self._steps = 0
 

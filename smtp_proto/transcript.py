@@ -149,12 +149,12 @@ class Transcript:
         made = cls()
         before: list[str] = []  # lines of a reply that is not at its end
         for line in text.strip().splitlines():
-            found = _PRINTED.fullmatch(line.strip())
+            found = re.fullmatch(_PRINTED, line.strip())
             if found is None or (before and found["who"] != "S"):
                 raise ValueError(f"no line of a transcript: {line!r}")
             who, said, time = found["who"], found["said"] or "", float(found["time"] or 0)
             if who != "S":
-                octets = _ELIDED.fullmatch(said)
+                octets = re.fullmatch(_ELIDED, said)
                 made.entries.append(Entry(time, Said(who, said, octets=int(octets[1]) if octets else None)))
                 continue
             before.append(said)
@@ -167,8 +167,9 @@ class Transcript:
         return made
 
 
-_PRINTED = re.compile(r"(?:(?P<time>\d+(?:\.\d+)?) +)?(?P<who>[CS*]):(?: (?P<said>.*))?")
-_ELIDED = re.compile(r"<(\d+) octets of message>")
+# Compiled when a transcript is read, which most programs do not.
+_PRINTED = r"(?:(?P<time>\d+(?:\.\d+)?) +)?(?P<who>[CS*]):(?: (?P<said>.*))?"
+_ELIDED = r"<(\d+) octets of message>"
 
 
 def _read_reply(octets: bytes) -> Reply:

@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -203,13 +204,18 @@ def test_the_core_does_no_io(path: Path) -> None:
 
 def heavy_modules(*names: str) -> set[str]:
     """Which of `HEAVY` a bare interpreter has loaded after importing these."""
+    return loaded(*names) & set(HEAVY)
+
+
+def loaded(*names: str) -> set[str]:
+    """What a bare interpreter has loaded after importing these."""
     # -I and -S: neither the environment nor site-packages (an editable install, coverage) may bring anything along.
     program = f"""
 import sys
-sys.path.insert(0, {str(ROOT)!r})
+sys.path[:0] = {str(ROOT)!r}, {str(BACKENDS)!r}
 for name in sys.argv[1:]:
     __import__(name)
-print(*[name for name in {HEAVY!r} if name in sys.modules])
+print(*sys.modules)
 """
     ran = subprocess.run(
         [sys.executable, "-I", "-S", "-c", program, *names], check=True, capture_output=True, text=True, timeout=60
@@ -225,6 +231,17 @@ print(*[name for name in {HEAVY!r} if name in sys.modules])
 def test_importing_the_core_loads_nothing_heavy(names: list[str]) -> None:
     """`import smtp_proto` is cheap and free of I/O: what it pulls in is what an interpreter has anyway."""
     assert heavy_modules(*names) <= heavy_modules()
+
+
+@pytest.mark.parametrize("package", ["smtp_proto", "smtp_blocking"])
+def test_who_needs_no_server_loads_none(package: str) -> None:
+    """Importing a package for its client loads no server; each name of the package is there when it is asked for."""
+    assert not loaded(package) & {"smtp_proto.server_session", "smtp_proto.sasl_server", "smtp_blocking.server"}
+    module = import_module(package)
+    for name in module.__all__:
+        assert getattr(module, name) is not None
+    with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'nothing'"):
+        _ = module.nothing
 
 
 def test_heavy_modules_would_be_noticed() -> None:

@@ -17,7 +17,8 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from email.base64mime import body_encode as encode_base64  # noqa: F401  # one of the names that are read through here
-from typing import Any, Unpack
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Unpack
 
 from smtp_proto.channel_binding import TLSFacts
 from smtp_proto.session import ClientSession
@@ -38,11 +39,28 @@ from smtp_surface.timeouts import NOT_GIVEN as _DEFAULT_TIMEOUT
 from smtp_surface.timeouts import shown_timeout, timeouts_of
 from smtp_surface.without_loop import Given, RawTransport
 
-from .memory import in_memory, memory_pair
-from .server import Server
-from .substitution import Substitution as Substitution
-from .substitution import install_as_smtplib
 from .transport import SocketTransport, is_socket
+
+if TYPE_CHECKING:
+    from .memory import in_memory, memory_pair
+    from .server import Server
+    from .substitution import Substitution as Substitution
+    from .substitution import install_as_smtplib
+
+
+def __getattr__(name: str) -> Any:
+    """What a client needs none of is imported when somebody asks for it."""
+    module: ModuleType
+    if name == "Server":
+        from . import server as module
+    elif name in ("in_memory", "memory_pair"):
+        from . import memory as module
+    elif name in ("Substitution", "install_as_smtplib"):
+        from . import substitution as module
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(module, name)
+
 
 __all__ = [
     "LMTP",

@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar, Unpack
 from smtp_proto.channel_binding import TLSFacts
 from smtp_proto.effects import Call, Connect, Flow, StartTLS
 from smtp_proto.outcome import Outcome
-from smtp_proto.sasl_oauth import TokenSource
 from smtp_proto.writing import Progress
 
 from .async_driver import AsyncDriver, AsyncTransport, call
@@ -41,6 +40,8 @@ from .timeouts import NOT_GIVEN
 
 if TYPE_CHECKING:
     import ssl
+
+    from smtp_proto.sasl_oauth import TokenSource
 
 T = TypeVar("T")
 

@@ -17,11 +17,10 @@ from collections.abc import Sequence
 from email.message import Message
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from smtp_proto.effects import Flow
 from smtp_proto.outcome import Outcome
-from smtp_proto.sasl_oauth import TokenSource
 from smtp_proto.writing import Progress
 
 from .batch import Batch, Messages
@@ -31,6 +30,9 @@ from .delivery import Content
 from .driver import BlockingDriver
 from .login import AuthObject
 from .sending import Sending
+
+if TYPE_CHECKING:
+    from smtp_proto.sasl_oauth import TokenSource
 
 T = TypeVar("T")
 

@@ -20,7 +20,7 @@ from smtp_proto.errors import ConnectionLost, InvalidArgument
 from smtp_proto.internationalization import Headers, Way
 from smtp_proto.limits import deliver_within, in_parts, plan, used_up
 from smtp_proto.outcome import Outcome, Phase
-from smtp_proto.parameters import Size
+from smtp_proto.parameter import Parameter
 from smtp_proto.replies import Reply
 from smtp_proto.session import ClientSession
 from smtp_proto.sources import Source, octets_of, source_of
@@ -243,7 +243,9 @@ class MailConversations(LoginConversations):
                 # RFC 1870 4 (1): better not sent at all than refused at its end.
                 problem = f"5.3.4 The message has {source.size} octets, and the server takes {most} (RFC 1870)"
                 outcome.mail = Reply(552, problem)
-            if not fit.options or not any(isinstance(option, Size) for option in fit.options):
+            if not fit.options or not any(
+                isinstance(option, Parameter) and option.keyword == "SIZE" for option in fit.options
+            ):
                 fit.options.insert(0, f"size={source.size}")
         plain = fit.bare and not any(parameters)
         return Ready(outcome, fit, parameters, source, at_once, isinstance(content, Source), terms, plain)

@@ -8,7 +8,7 @@ those keeps being used; every one goes through the public `auth`.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Coroutine, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from smtp_proto.channel_binding import bindings
 from smtp_proto.commands import AuthResponse, Command
@@ -23,13 +23,14 @@ from smtp_proto.sasl import (
     ServerNotProven,
     UnacceptableChallenge,
 )
-from smtp_proto.sasl_choice import Account, choose
-from smtp_proto.sasl_oauth import BEARERS, Bearer, RefreshableToken, TokenSource
 from smtp_proto.states import State
 
 from .conversations import Answer, Conversations, Translated
 from .exceptions import SMTPAuthenticationError, SMTPException, SMTPNotSupportedError
 from .replies import SMTPReply, typed_reply
+
+if TYPE_CHECKING:
+    from smtp_proto.sasl_oauth import TokenSource
 
 
 class AuthFunction(Protocol):
@@ -60,9 +61,8 @@ class LoginConversations(Conversations):
         else:
             step = _WrappedAuthObject(self, mechanism.upper(), authobject)
         if step.shows_secret and not self.allow_cleartext_auth and self._may_be_overheard():
-            secret = "token" if isinstance(step, Bearer) else "password"
             raise SMTPNotSupportedError(
-                f"{step.name} would send the {secret} in clear over an unencrypted connection to another host; "
+                f"{step.name} would send the {step.shows} in clear over an unencrypted connection to another host; "
                 "call starttls() first, use SMTP_SSL, or pass allow_cleartext_auth=True"
             )
         session = self._live()
@@ -92,7 +92,7 @@ class LoginConversations(Conversations):
     def _refused(self, mechanism: Mechanism, reply: Reply, problem: str = "") -> SMTPException:
         error = SMTPAuthenticationError(reply.code, problem.encode() or SMTPReply(reply)[1])
         error.attempts = [(mechanism.name, reply)]
-        error.oauth_error = mechanism.error if isinstance(mechanism, Bearer) else None
+        error.oauth_error = mechanism.error
         return self._refusal(error, reply)
 
     def _exchange(self, command: Command) -> Flow[Reply]:
@@ -140,6 +140,10 @@ class LoginConversations(Conversations):
         mechanisms: Sequence[str] | None = None,
         authorization_identity: str = "",
     ) -> Flow[Answer]:
+        # All mechanisms; who does not log in needs none.
+        from smtp_proto.sasl_choice import Account, choose
+        from smtp_proto.sasl_oauth import BEARERS, RefreshableToken
+
         if isinstance(mechanisms, str):
             raise TypeError("mechanisms is a sequence of names, not one name")
         yield from Call(self.ehlo_or_helo_if_needed)
@@ -174,7 +178,7 @@ class LoginConversations(Conversations):
             except SMTPAuthenticationError as error:
                 attempts += error.attempts
                 error.attempts = attempts
-                if error.smtp_code == 535 and isinstance(mechanism, Bearer) and isinstance(token, RefreshableToken):
+                if error.smtp_code == 535 and mechanism.shows == "token" and isinstance(token, RefreshableToken):
                     # The token may only be too old; a new one is tried once, in the same way.
                     account = account._replace(token=(yield from self._token(token.refresh)))
                     usable, token = choose(account, offered, [mechanism.name]), None

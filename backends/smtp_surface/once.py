@@ -15,17 +15,19 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Sequence
 from email.message import Message
 from functools import partial
-from typing import Any, Generic, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack
 
 from smtp_proto.effects import Call, Flow
 from smtp_proto.outcome import Outcome
-from smtp_proto.sasl_oauth import TokenSource
 from smtp_proto.writing import Progress
 
 from .client import LMTP_PORT, SMTP_SSL_PORT, Client, Options
 from .conversations import Answer
 from .delivery import Content
 from .timeouts import NOT_GIVEN
+
+if TYPE_CHECKING:
+    from smtp_proto.sasl_oauth import TokenSource
 
 #: What `send` returns: an outcome, or a coroutine that does.
 T = TypeVar("T")
