@@ -270,8 +270,9 @@ class Transaction:
                 if outcome.phase is Phase.MAIL:
                     outcome.phase = Phase.RCPT
         elif name == "MAIL":
-            outcome.mail = reply
+            # In this order: interrupted in between, it must not look refused.
             self._sender_accepted = reply.code // 100 == 2
+            outcome.mail = reply
         elif name == "DATA":
             # Without a recipient it is refused for that, which is no answer to any message.
             if self._accepted:

@@ -239,6 +239,7 @@ class Client(MailConversations):
 
         It can be used on if nothing was begun, or if all that was is complete.
         """
+        self._calling_out = False  # a signal may have come between two lines of `_callback`
         session = self._session
         if session is None:
             return

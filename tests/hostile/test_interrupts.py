@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -22,6 +22,9 @@ import pytest
 import smtp_blocking
 import smtp_proto
 import smtp_surface
+from smtp_proto.handler import Handler, ReceivedMessage
+from smtp_proto.outcome import Fate, Outcome
+from smtp_proto.server_session import ServerSession
 from tests.certificates import client_context, server_context
 from tests.scripted import Drain, Expect, ExpectEOF, ExpectHangUp, ScriptedServer, Signal, StartTLS, Step, WaitFor
 from tests.scripts import DATA, MAIL, MESSAGE, NOOP, PATIENCE, QUIT, RCPT, opening
@@ -187,6 +190,62 @@ def test_every_line(way: str) -> None:
         if not tracer.place:
             break
     assert number > 1000
+
+
+class Keeping(Handler):
+    """The numbers of the messages that came to their end, in order."""
+
+    def __init__(self) -> None:
+        self.taken: list[int] = []
+
+    def body(self, session: ServerSession, message: ReceivedMessage) -> None:
+        self.taken.append(int(message.content))
+
+
+@pytest.mark.parametrize("options", [{}, {"chunking": "eager"}, {"pipelining": False}], ids=str)
+def test_send_many_at_every_line(options: dict[str, Any]) -> None:
+    """Interrupted anywhere, what is told of each message is true, none is sent twice, and the client is in step."""
+    # Every line would take half a minute; the stride is prime, for the same reason as above.
+    for number in count(1, 7):
+        told: list[Outcome] = []
+        pulled = 0
+
+        def source() -> Iterator[Any]:
+            nonlocal pulled
+            for pulled in range(1, 4):
+                yield "a@client.test", f"{pulled}@mx.test", b"%d" % pulled
+
+        with smtp_blocking.Server(handler := Keeping()) as server:
+            client = smtp_blocking.SMTP(server.host, server.port, "client.test", PATIENCE, **options)
+            client.ehlo()
+            sending = client.send_many(source())
+            tracer, before = Tracer(number), sys.gettrace()
+            try:
+                sys.settrace(tracer)
+                with sending:
+                    told.extend(sending)
+            except Interrupted:
+                assert tracer.place
+            finally:
+                sys.settrace(before)
+            try:
+                assert client.noop()[0] == 250, tracer.place
+            except smtp_blocking.SMTPServerDisconnected:
+                assert tracer.place
+            client.close()
+        outcomes = [*told, *sending.left]
+        # Between two lines an outcome may have been taken and not been given.
+        assert pulled - 1 <= len(outcomes) <= pulled, tracer.place
+        begun = [each for each in outcomes if each.recipients]  # the last may not even have been looked at
+        known = {int(each.recipients[0].address.partition("@")[0]): each.fate for each in begun}
+        assert len(known) == len(begun) >= len(outcomes) - 1, tracer.place
+        assert len(set(handler.taken)) == len(handler.taken), tracer.place
+        for each, fate in known.items():
+            assert fate is Fate.UNKNOWN or (each in handler.taken) is (fate is Fate.DELIVERED), tracer.place
+        if not tracer.place:
+            assert handler.taken == [1, 2, 3]
+            break
+    assert number > 500
 
 
 USES: dict[str, tuple[list[Step], Callable[[smtp_blocking.SMTP], object]]] = {
