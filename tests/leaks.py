@@ -5,11 +5,12 @@ from __future__ import annotations
 import gc
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-PATIENCE = 10.0  # seconds for a thread to end
+PATIENCE = 10.0  # seconds for a thread to end, and for a socket that is being closed
 
 # Threads in which event loops look up names, and which they keep.
 _OF_LOOPS = ("asyncio_", "Trio thread")
@@ -45,4 +46,19 @@ def nothing_left_behind() -> Iterator[None]:
         # The traceback of an exception that was caught may hold one.  One that was never closed is a ResourceWarning
         # when it is collected, and that is an error too.
         gc.collect()
-    assert not open_sockets() - sockets
+    deadline = time.monotonic() + PATIENCE
+    while (left := open_sockets() - sockets) and time.monotonic() < deadline:
+        time.sleep(
+            0.005
+        )  # nothing tells when another thread, the C library's in a lookup for instance, is done with it
+    assert not left, described(left)
+
+
+def described(sockets: set[str]) -> list[str]:
+    """What the system says of these sockets: protocol, addresses and state, each as it is in /proc/net."""
+    found = []
+    for table in ("tcp", "tcp6", "udp", "udp6", "unix", "netlink"):
+        path = Path("/proc/net", table)
+        rows = path.read_text("ascii").splitlines() if path.exists() else []
+        found += [f"{table}: {row}" for row in rows if any(each[8:-1] in row.split() for each in sockets)]
+    return [*found, *sorted(sockets)]
