@@ -9,10 +9,12 @@ from __future__ import annotations
 import copy
 import io
 import os
+import re
 from collections.abc import Iterable, Iterator
 from email.generator import BytesGenerator
-from email.headerregistry import Address, Group
+from email.headerregistry import Address, BaseHeader, Group
 from email.message import Message
+from email.policy import Compat32, EmailPolicy
 from email.utils import formataddr, getaddresses
 from typing import Any
 
@@ -34,8 +36,20 @@ def resent_prefix(message: Message[Any, Any]) -> str:
     return "Resent-"
 
 
+# A mailbox as nearly all are: dot-atoms, alone or in angle brackets behind a display name of words (RFC 5322 3.4).
+_ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]"
+_ADDRESS = rf"({_ATEXT}+(?:\.{_ATEXT}+)*@{_ATEXT}+(?:\.{_ATEXT}+)*)"
+_PLAIN_MAILBOX = re.compile(rf" *(?:(?:{_ATEXT}|[. ])*<{_ADDRESS}>|{_ADDRESS}) *")
+
+
 def _addresses(headers: Iterable[object]) -> list[str]:
-    return [address for _, address in getaddresses([str(header) for header in headers]) if address]
+    texts = [str(header) for header in headers]
+    # Where no comma can be a part of anything, 1.3 us an address instead of the 7 that `getaddresses` takes (measured).
+    found = [_PLAIN_MAILBOX.fullmatch(mailbox) for text in texts for mailbox in text.split(",")]
+    plain = [match[1] or match[2] for match in found if match is not None]
+    if len(plain) == len(found):
+        return plain
+    return [address for _, address in getaddresses(texts) if address]
 
 
 def reverse_path(message: Message[Any, Any]) -> str:
@@ -84,13 +98,18 @@ def flatten(message: Message[Any, Any], *, utf8: bool = False) -> bytes:
     become base64.  The message's own policy is used, so a line that begins with "From " stays as it is unless the
     policy asks for mangling.
     """
+    given = list(message.raw_items())
+    headers = [
+        (name, _sendable(message.policy, name, value, utf8)) for name, value in given if name.lower() not in _NOT_SENT
+    ]
     binary = any(_is_binary(part) for part in message.walk())
-    sent = copy.deepcopy(message) if binary else copy.copy(message)
-    headers = [(name, value) for name, value in sent.raw_items() if name.lower() not in ("bcc", "resent-bcc")]
-    for name in {name for name, _ in sent.raw_items()}:
-        del sent[name]
-    for name, value in headers:
-        sent.set_raw(name, _sendable(sent.policy, name, value, utf8))
+    sent = message
+    if binary or headers != given:
+        sent = copy.deepcopy(message) if binary else copy.copy(message)
+        for name, _ in given:
+            del sent[name]
+        for name, value in headers:
+            sent.set_raw(name, value)
     if binary:
         from .reencoding import reencode
 
@@ -129,8 +148,7 @@ def _octets_of(part: Message[Any, Any], policy: Any) -> Iterator[bytes]:
 
     That one has four copies of a large attachment at a time, one of them to look for a boundary that does not occur in
     it; here there is one piece, and a boundary that nobody could have guessed.  Measured: `flatten` takes 27 MB and
-    0.04 s for an attachment of 20 MB instead of 109 MB and 0.48 s, and 72 us for a message of 2 KB instead of 93.  What
-    is rare is left to it.
+    0.04 s for an attachment of 20 MB instead of 109 MB and 0.48 s.  What is rare is left to it.
     """
     payload, main = _payload_of(part), part.get_content_maintype()
     texts = [payload] if isinstance(payload, str) else [part.preamble, part.epilogue]
@@ -142,7 +160,8 @@ def _octets_of(part: Message[Any, Any], policy: Any) -> Iterator[bytes]:
         yield from _octets_of_text(payload)
     else:
         octets = io.BytesIO()
-        BytesGenerator(octets, policy=policy).flatten(part)
+        # A copy, for it would give the part a boundary where that has none.
+        BytesGenerator(octets, policy=policy).flatten(copy.copy(part))
         yield octets.getvalue()
 
 
@@ -188,18 +207,46 @@ def _octets_of_text(text: str) -> Iterator[bytes]:
 
 
 class _Head(BytesGenerator):
-    """Writes the header fields of a part and the empty line behind them, whatever the part has."""
+    """Writes header fields and the empty line behind them, whatever the part has."""
 
     def _dispatch(self, msg: Message[Any, Any]) -> None:
         """Not documented, and of this shape in all versions; a test compares what comes of it."""
 
 
 def _head(part: Message[Any, Any], policy: Any) -> bytes:
+    """The header fields of a part, and the empty line behind them."""
+    fields = [_in_one_line(name, value, policy) or _folded(name, value, policy) for name, value in part.raw_items()]
+    return b"".join(fields) + b"\r\n"
+
+
+def _in_one_line(name: str, value: Any, policy: Any) -> bytes | None:
+    """A field that needs no folding, as the generator writes it; None where that is left to it.
+
+    Measured: 1 to 6 us a field instead of 7 to 12.
+    """
+    kind = policy.__class__
+    if value.__class__ is str and (kind is Compat32 or (kind is EmailPolicy and policy.refold_source != "all")):
+        text = value
+    elif kind is EmailPolicy and getattr(value.__class__, "fold", None) is BaseHeader.fold and value._parse_tree:
+        text = str(value._parse_tree)  # not documented, and what is folded in all versions
+    else:
+        return None  # a policy, or a class of headers, of somebody's own may write something else
+    line = f"{name}: {text}"
+    fits = not policy.max_line_length or len(line) <= policy.max_line_length
+    return f"{line}\r\n".encode() if fits and line.isascii() and line.isprintable() else None
+
+
+def _folded(name: str, value: Any, policy: Any) -> bytes:
+    """A field as the generator writes it."""
+    field: Message[Any, Any] = Message(policy)
+    field.set_raw(name, value)
     octets = io.BytesIO()
-    _Head(octets, policy=policy).flatten(part)
-    return octets.getvalue()
+    _Head(octets, policy=policy).flatten(field)
+    return octets.getvalue().removesuffix(b"\r\n")
 
 
+# RFC 5322 3.6.3: what they are for is that others do not see them.
+_NOT_SENT = frozenset({"bcc", "resent-bcc"})
 # RFC 5322 3.6: the headers with addresses, and those with identifiers, that are sent; in lower case.
 _ADDRESSES = frozenset(
     prefix + name for prefix in ("", "resent-") for name in ("from", "sender", "reply-to", "to", "cc")
@@ -215,6 +262,8 @@ def _is_binary(part: Message[Any, Any]) -> bool:
 def _text(value: object) -> str:
     """A header's value as text; octets that a parser has left undecoded are UTF-8 where they can be."""
     text = str(value)
+    if text.isascii():
+        return text
     try:
         return text.encode("ascii", "surrogateescape").decode("utf-8")
     except UnicodeError:

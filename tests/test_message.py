@@ -6,9 +6,13 @@ import copy
 import io
 import tracemalloc
 from collections.abc import Callable
+from contextlib import suppress
 from email import message_from_bytes, policy
 from email.generator import BytesGenerator
+from email.headerregistry import HeaderRegistry, UnstructuredHeader
 from email.message import EmailMessage, Message
+from email.policy import EmailPolicy
+from email.utils import getaddresses
 from typing import Any
 
 import pytest
@@ -95,6 +99,38 @@ def test_forward_paths(make: Callable[[], Message[Any, Any]], headers: list[tupl
 def test_a_header_that_stands_twice() -> None:
     """Where a message has several To headers, the addresses of all of them are recipients."""
     assert forward_paths(message(("To", "a@x.test"), ("To", "b@x.test"), make=Message)) == ["a@x.test", "b@x.test"]
+
+
+ADDRESS_WORDS = [
+    "a",
+    "x.test",
+    "@",
+    "a@x.test",
+    "Ann",
+    " ",
+    ", ",
+    ",",
+    "<",
+    ">",
+    "<b@x.test>",
+    '"',
+    "\\",
+    "(",
+    ")",
+    ":",
+    ";",
+]
+ADDRESS_WORDS += [".", "..", "[", "]", "\t", "\r\n ", "ä", "=?utf-8?q?=2C?=", "@y.test:"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.lists(st.sampled_from(ADDRESS_WORDS), max_size=8).map("".join), max_size=3))
+def test_addresses_are_those_that_the_standard_library_finds(values: list[str]) -> None:
+    """Whatever stands in a header, plain or not, and however many there are."""
+    made: Any = Message()
+    for value in values:
+        made["To"] = value
+    assert forward_paths(made) == [address for _, address in getaddresses(values) if address]
 
 
 @pytest.mark.parametrize("ask", [reverse_path, forward_paths])
@@ -329,12 +365,31 @@ TREES = st.recursive(
     ),
     max_leaves=5,
 )
+
+
+class Shouting(EmailPolicy):
+    """Writes headers in its own way."""
+
+    def fold_binary(self, name: str, value: str) -> bytes:
+        return super().fold_binary(name, value).upper()
+
+
+class Reversed(UnstructuredHeader):
+    """A header that is written in its own way."""
+
+    def fold(self, *, policy: Any) -> str:
+        return f"X-Reversed: {str(self)[::-1]}{policy.linesep}"
+
+
+REGISTRY: Any = HeaderRegistry()
+REGISTRY.map_to_type("X-Reversed", Reversed)
 POLICIES = [
     policy.compat32,
     policy.compat32.clone(mangle_from_=True),
     policy.default,
     policy.SMTP.clone(cte_type="7bit"),
     policy.SMTPUTF8,
+    Shouting(),
 ]
 
 
@@ -355,6 +410,54 @@ def test_it_writes_what_the_standard_library_writes(made: Message[Any, Any], rul
     def by_the_library() -> bytes:
         expected = io.BytesIO()
         BytesGenerator(expected, policy=rules).flatten(copy.deepcopy(made), linesep="\r\n")
+        return expected.getvalue()
+
+    assert flattened(lambda: flatten(made)) == flattened(by_the_library)
+
+
+NAMES = ["From", "To", "Subject", "Date", "Message-ID", "Content-Type", "Content-Disposition", "MIME-Version"]
+NAMES += ["Content-Transfer-Encoding", "X-A", "X-Reversed", "X-" + "N" * 70, ""]
+VALUE_WORDS = ["a@x.test", "Ann ", "<b@x.test>", ", ", '"q, r" ', "=?us-ascii?q?a_b?=", " ", "\t"]
+VALUE_WORDS += ["text/plain", "; charset=utf-8", "; filename*=utf-8''%41", "x" * 55, "word " * 10, "G: ", ";", "(c)"]
+VALUE_WORDS += ["\\", "1.0", "Fri, 21 Nov 1997 09:55:06 -0600", "7bit", "\r\n ", "\n\t", "\n", "\x0b"]
+OTHER_WORDS = ["ä", "\udce4", "\x85", "=?utf-8?q?=C3=A4?="]
+HEADER_POLICIES = [
+    *POLICIES,
+    policy.default.clone(max_line_length=0),
+    policy.default.clone(max_line_length=40),
+    policy.default.clone(refold_source="all"),
+    policy.default.clone(refold_source="none"),
+    policy.default.clone(header_factory=REGISTRY),
+    policy.compat32.clone(max_line_length=None),
+]
+
+
+@st.composite
+def a_field(draw: st.DrawFn) -> tuple[str, str]:
+    name = draw(st.sampled_from(NAMES))
+    # What becomes of addresses and identifiers that are not ASCII is no matter of how they are written.
+    words = VALUE_WORDS + (OTHER_WORDS if name not in ("From", "To", "Message-ID") else [])
+    return name, "".join(draw(st.lists(st.sampled_from(words), max_size=4)))
+
+
+@settings(max_examples=600, deadline=None)
+@given(
+    st.lists(a_field(), max_size=3), st.booleans(), st.sampled_from(HEADER_POLICIES), st.sampled_from(HEADER_POLICIES)
+)
+def test_header_fields_are_those_that_the_standard_library_writes(
+    fields: list[tuple[str, str]], parsed: bool, theirs: Any, rules: Any
+) -> None:
+    """Short or long, parsed or set, under one policy or made under another one, and where that raises."""
+    made: Any = Message(theirs)
+    for name, value in fields:
+        with suppress(Exception):  # whatever a policy does not like
+            made.set_raw(name, value) if parsed else made.add_header(name, value)
+    made.policy = rules
+    made.set_payload("text\n")
+
+    def by_the_library() -> bytes:
+        expected = io.BytesIO()
+        BytesGenerator(expected, policy=rules).flatten(made, linesep="\r\n")
         return expected.getvalue()
 
     assert flattened(lambda: flatten(made)) == flattened(by_the_library)
