@@ -43,6 +43,7 @@ class Tests(NamedTuple):
 
 _WIRE = "tests/conformance/test_extensions.py"
 _EXAMPLES = "tests/test_rfc_examples.py"
+_DIALOGUES = "tests/dialogues.py"
 _SERVER = "tests/test_server_session_parameters.py"
 _COMMANDS = "tests/conformance/test_extension_commands.py"
 _REAL = "tests/real_servers/test_extensions.py"
@@ -54,12 +55,12 @@ EXTENSIONS: dict[str, tuple[str, str, Tests]] = {
     "SIZE": (
         "RFC 1870",
         "declared by `sendmail`; a message that is larger than the server's limit is not sent",
-        Tests(_EXAMPLES, _SERVER, (("Postfix", _SUBMISSION),)),
+        Tests(_DIALOGUES, _SERVER, (("Postfix", _SUBMISSION),)),
     ),
     "8BITMIME": (
         "RFC 6152",
         "said where the message needs it; re-encoded where the server lacks it",
-        Tests(_EXAMPLES, "tests/test_server_session_bodies.py", (("Postfix, Exim", _REAL),)),
+        Tests(_DIALOGUES, "tests/test_server_session_bodies.py", (("Postfix, Exim", _REAL),)),
     ),
     "BINARYMIME": (
         "RFC 3030",
@@ -75,43 +76,43 @@ EXTENSIONS: dict[str, tuple[str, str, Tests]] = {
     "PIPELINING": (
         "RFC 2920",
         "`pipelining=`; used wherever it is offered",
-        Tests("", "tests/test_transaction_pipelining.py", (("Postfix, Exim, Dovecot", _ARRIVAL),)),
+        Tests(_DIALOGUES, "tests/test_transaction_pipelining.py", (("Postfix, Exim, Dovecot", _ARRIVAL),)),
     ),
     "STARTTLS": (
         "RFC 3207",
         "`starttls()`, `tls=`",
         Tests("", "tests/conformance/test_tls.py", (("Postfix, Exim", _SUBMISSION),)),
     ),
-    "AUTH": ("RFC 4954", "`login()`, `auth()`: see below", Tests(_EXAMPLES, _SERVER, (("Postfix", _SUBMISSION),))),
+    "AUTH": ("RFC 4954", "`login()`, `auth()`: see below", Tests(_DIALOGUES, _SERVER, (("Postfix", _SUBMISSION),))),
     "ENHANCEDSTATUSCODES": (
         "RFC 2034",
         "`enhanced` on replies, exceptions and outcomes",
-        Tests("", "tests/test_reply_values.py", (("Postfix", _SUBMISSION),)),
+        Tests(_DIALOGUES, "tests/test_reply_values.py", (("Postfix", _SUBMISSION),)),
     ),
     "DSN": (
         "RFC 3461, RFC 6533",
         "by recipient with `Recipient`",
         Tests(_EXAMPLES, _SERVER, (("Postfix", _SUBMISSION), ("Exim", _REAL))),
     ),
-    "DELIVERBY": ("RFC 2852", "", Tests("", _SERVER)),
+    "DELIVERBY": ("RFC 2852", "", Tests(_DIALOGUES, _SERVER)),
     "FUTURERELEASE": ("RFC 4865", "", Tests("", _SERVER)),
-    "MT-PRIORITY": ("RFC 6710", "", Tests("", _SERVER)),
+    "MT-PRIORITY": ("RFC 6710", "", Tests(_DIALOGUES, _SERVER)),
     "REQUIRETLS": ("RFC 8689", "over TLS only", Tests(_EXAMPLES, _SERVER)),
-    "RRVS": ("RFC 7293", "", Tests(_EXAMPLES, _SERVER)),
+    "RRVS": ("RFC 7293", "", Tests(_DIALOGUES, _SERVER)),
     "NO-SOLICITING": ("RFC 3865", "", Tests(_EXAMPLES, _SERVER)),
     "LIMITS": (
         "RFC 9422",
         "heeded by `sendmail`, `send_message` and `deliver`: several transactions; `reconnect`",
-        Tests("", "tests/test_limits.py"),
+        Tests(_DIALOGUES, "tests/test_limits.py"),
     ),
-    "ETRN": ("RFC 1985", "`etrn()`", Tests(_EXAMPLES, _COMMANDS, (("Postfix", _REAL),))),
+    "ETRN": ("RFC 1985", "`etrn()`", Tests("", _COMMANDS, (("Postfix", _REAL),))),
     "BURL": (
         "RFC 4468",
         "`burl()`",
-        Tests(_EXAMPLES, "tests/test_server_session_extensions.py", (("Dovecot", "tests/real_servers/test_burl.py"),)),
+        Tests(_DIALOGUES, "tests/test_server_session_extensions.py", (("Dovecot", "tests/real_servers/test_burl.py"),)),
     ),
-    "XCLIENT": ("Postfix's XCLIENT_README", "`xclient()`", Tests("", _COMMANDS, (("Postfix", _REAL),))),
-    "XFORWARD": ("Postfix's XFORWARD_README", "`xforward()`", Tests(_EXAMPLES, _COMMANDS, (("Postfix", _REAL),))),
+    "XCLIENT": ("Postfix's XCLIENT_README", "`xclient()`", Tests(_DIALOGUES, _COMMANDS, (("Postfix", _REAL),))),
+    "XFORWARD": ("Postfix's XFORWARD_README", "`xforward()`", Tests(_DIALOGUES, _COMMANDS, (("Postfix", _REAL),))),
     "HELP": ("RFC 5321", "`help()`", Tests("", "tests/conformance/test_commands.py")),
     "VRFY": ("RFC 5321", "`verify()`", Tests("", _COMMANDS)),
     "EXPN": ("RFC 5321", "`expn()`", Tests("", _COMMANDS)),

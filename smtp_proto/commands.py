@@ -338,7 +338,7 @@ class Burl(Command):
 
 
 class Etrn(_Text):
-    """ETRN (RFC 1985 5): asks the server to send what it has queued for a host ("@domain": and those below it; "#name":
+    """ETRN (RFC 1985): asks the server to send what it has queued for a host ("@domain": and those below it; "#name":
     a queue of that name)."""
 
     __slots__ = ()

@@ -139,8 +139,10 @@ TABLE: Final[Mapping[str, Row]] = {
     # RFC 3030 2: a refused chunk fails the message; only RSET, or its own end, leads out.
     "BDAT": _row(_CHUNKS, False, {2: State.BDAT, 4: Rule.FAILED, 5: Rule.FAILED}, Stage.FINAL),
     "BDAT LAST": _row(_CHUNKS, False, {2: State.READY, 4: Rule.FAILED, 5: Rule.FAILED}, Stage.FINAL),
-    # RFC 4468 3.2: in the place of a chunk, with its rules; that it may stand in a group no document says.
-    "BURL": _row(_CHUNKS, True, {2: State.BDAT, 4: Rule.FAILED, 5: Rule.FAILED}, Stage.FINAL),
+    # RFC 4468 3.2: in the place of a chunk, with its rules; "the client may pipeline the entire transaction", but "MUST
+    # wait for the results of the LAST BDAT or BURL command prior to initiating a new transaction".  (Behind BDAT LAST
+    # alone RFC 3030 lets it follow.)
+    "BURL": _row(_CHUNKS, False, {2: State.BDAT, 4: Rule.FAILED, 5: Rule.FAILED}, Stage.FINAL),
     "BURL LAST": _row(_CHUNKS, True, {2: State.READY, 4: Rule.FAILED, 5: Rule.FAILED}, Stage.FINAL),
     "RSET": _anywhere(False, Rule.IDLE),
     "NOOP": _anywhere(True),
@@ -157,7 +159,7 @@ TABLE: Final[Mapping[str, Row]] = {
         {2: State.READY, 3: State.AUTH, 4: State.READY, 5: State.READY},
         Stage.COMMAND,
     ),
-    # RFC 1985 5.1: after EHLO; in the middle of a transaction servers refuse it.
+    # RFC 1985: after EHLO; in the middle of a transaction servers refuse it.
     "ETRN": _row(frozenset({State.READY}), True, {2: _SAME, 4: _SAME, 5: _SAME}, Stage.COMMAND),
     # Postfix's XCLIENT_README: not in a transaction; the 220 is a new greeting, and the client says EHLO again.
     "XCLIENT": _row(frozenset({State.READY}), True, {2: State.CONNECTED, 4: _SAME, 5: _SAME}, Stage.COMMAND),

@@ -244,6 +244,32 @@ def test_a_group_goes_on_behind_what_does_not_end_it() -> None:
     pair.check_state(State.MAIL)
 
 
+def test_a_transaction_of_urls_in_one_group() -> None:
+    """RFC 4468 3.2: chunks and URLs in one flight with their envelope; a new transaction waits for the last of them."""
+    pair = pair_in(State.READY)
+    parts = [Burl("imap://mx.test/1"), Bdat(0), Burl("imap://mx.test/2", last=True)]
+    for command in (SENDER, RECIPIENT, *parts):
+        pair.client.send(command)
+    with pytest.raises(LocalProtocolError, match="the reply to BURL LAST decides what may follow"):
+        pair.client.send(SENDER)
+    pair.to_server()
+    pair.answer(250, 250, 250, 250, 250)
+    pair.check_state(State.READY)
+
+
+def test_a_url_that_fails_in_the_middle_of_a_group() -> None:
+    """RFC 4468 3.2: the whole transaction fails; the octets of a chunk that was sent already are no commands."""
+    pair = pair_in(State.READY)
+    for command in (SENDER, RECIPIENT, Burl("imap://mx.test/1"), Bdat(6, last=True)):
+        pair.client.send(command)
+    pair.client.send_body(b"QUIT\r\n")
+    pair.to_server()
+    pair.answer(250, 250, 554, 503)
+    pair.check_state(State.FAILED)
+    pair.exchange(Rset(), 250)
+    pair.check_state(State.READY)
+
+
 def test_each_wait_has_its_stage() -> None:
     """The stage of a wait is that of the command whose reply is next."""
     pair = Pair()

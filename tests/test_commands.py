@@ -83,7 +83,7 @@ PAIRS: list[tuple[Command, bytes, str]] = [
     (Quit(), b"quit\r\n", "QUIT"),
     (Raw(b"XYZZY"), b"XYZZY\r\n", "other"),
     (Raw(b"xclint NAME=a \xc3\xa4"), b"xclint NAME=a \xc3\xa4\r\n", "other"),
-    # RFC 1985 5.1
+    # RFC 1985, by its grammar
     (Etrn("foo.com"), b"etrn foo.com\r\n", "ETRN"),
     (Etrn("#queue"), b"etrn #queue\r\n", "ETRN"),
     # RFC 4468 3.4

@@ -40,11 +40,11 @@ PAIRS: list[tuple[Parameter, str]] = [
     (Size(500000), "SIZE=500000"),  # RFC 1870 8
     (Size(0), "SIZE=0"),
     (Body("7BIT"), "BODY=7BIT"),
-    (Body("8bitmime"), "BODY=8BITMIME"),  # RFC 6152 3
+    (Body("8bitmime"), "BODY=8BITMIME"),  # RFC 6152 4
     (Body("BINARYMIME"), "BODY=BINARYMIME"),  # RFC 3030 4.2
     (SmtpUtf8(), "SMTPUTF8"),
     (RequireTLS(), "REQUIRETLS"),  # RFC 8689 A.1
-    (AuthenticatedAs("e=mc2@example.com"), "AUTH=e+3Dmc2@example.com"),  # RFC 4954 5
+    (AuthenticatedAs("e=mc2@example.com"), "AUTH=e+3Dmc2@example.com"),  # RFC 4954 5.1
     (AuthenticatedAs(None), "AUTH=<>"),
     (Ret("hdrs"), "RET=HDRS"),  # RFC 3461 10.1
     (Ret("FULL"), "RET=FULL"),
@@ -64,7 +64,7 @@ PAIRS: list[tuple[Parameter, str]] = [
     (HoldFor(25200), "HOLDFOR=25200"),
     (HoldUntil("2007-05-25T09:00:00Z"), "HOLDUNTIL=2007-05-25T09:00:00Z"),
     (HoldUntil(datetime(2027, 1, 1, 1, tzinfo=timezone(timedelta(hours=1)))), "HOLDUNTIL=2027-01-01T00:00:00Z"),
-    (Rrvs("2014-04-03T23:01:00Z"), "RRVS=2014-04-03T23:01:00Z"),  # RFC 7293 14.1
+    (Rrvs("2014-04-03T23:01:00Z"), "RRVS=2014-04-03T23:01:00Z"),  # RFC 7293 12.1
     (Rrvs(datetime(2014, 4, 3, tzinfo=UTC), "c"), "RRVS=2014-04-03T00:00:00Z;C"),
     (MtPriority(6), "MT-PRIORITY=6"),
     (MtPriority(-9), "MT-PRIORITY=-9"),

@@ -2,7 +2,8 @@
 
 A line is as the document has it, but for two things that it leaves open: verbs may be in any letter case (RFC 5321 2.4;
 ours are those of `smtplib`), and lines that were broken to fit a page are whole.  "Grammar" marks what is made by the
-document's grammar instead.
+document's grammar instead, where it has no example (RFC 6531 and 6533 have none), or where its example is not at hand.
+Whole conversations are in `tests.dialogues`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import re
 
 import pytest
 
-from smtp_proto.commands import Bdat, Burl, Command, Etrn, Mail, Rcpt, XForward
+from smtp_proto.commands import Bdat, Burl, Command, Etrn, Expn, Mail, Rcpt, Vrfy, XClient, XForward
 from smtp_proto.parameters import (
     AuthenticatedAs,
     Body,
@@ -24,16 +25,14 @@ from smtp_proto.parameters import (
     Ret,
     Rrvs,
     Size,
+    SmtpUtf8,
     Solicit,
 )
 from smtp_proto.parsing import parse_command
 from smtp_proto.server_session import Settings
 
+from .dialogues import URL
 from .serving import Deciding, Served
-
-OUTBOX = (
-    "imap://harry@gryffindor.example.com/outbox;uid=25;urlauth=submit+harry:internal:91354a473744909de610943775f92038"
-)
 
 
 def dsn(user: str, *conditions: str) -> Rcpt:
@@ -47,8 +46,12 @@ EXAMPLES: list[tuple[str, Command, str]] = [
         Mail("ned@thor.innosoft.com", [Size(500000)]),
         "MAIL FROM:<ned@thor.innosoft.com> SIZE=500000",
     ),
-    ("RFC 1985 5.3", Etrn("foo.com"), "ETRN foo.com"),
-    ("RFC 2852 4, grammar", Mail("a@example.org", [By(120, "R")]), "MAIL FROM:<a@example.org> BY=120;R"),
+    ("RFC 1985, grammar", Etrn("foo.com"), "ETRN foo.com"),
+    (
+        "RFC 2852 6",
+        Mail("eljefe@bigbiz.com", [By(120, "R")]),
+        "MAIL FROM:<eljefe@bigbiz.com> BY=120;R",
+    ),
     ("RFC 3030 4.1", Bdat(86, last=True), "BDAT 86 LAST"),
     (
         "RFC 3030 4.2",
@@ -83,24 +86,60 @@ EXAMPLES: list[tuple[str, Command, str]] = [
         Mail("save@example.com", [Solicit("org.example:ADV:ADLT")]),
         "MAIL FROM:<save@example.com> SOLICIT=org.example:ADV:ADLT",
     ),
-    ("RFC 4468 3.4", Burl(OUTBOX, last=True), f"BURL {OUTBOX} LAST"),
+    ("RFC 4468 3.4", Burl(URL, last=True), f"BURL {URL} LAST"),
     (
-        "RFC 4954 5",
+        "RFC 4954 5.1",
         Mail("e=mc2@example.com", [AuthenticatedAs("e=mc2@example.com")]),
         "MAIL FROM:<e=mc2@example.com> AUTH=e+3Dmc2@example.com",
     ),
     (
-        "RFC 6152 3",
+        "RFC 4954 5.1",
+        Mail("john+@example.org", [AuthenticatedAs(None)]),
+        "MAIL FROM:<john+@example.org> AUTH=<>",
+    ),
+    (
+        "RFC 6152 4",
         Mail("ned@ymir.claremont.edu", [Body("8BITMIME")]),
         "MAIL FROM:<ned@ymir.claremont.edu> BODY=8BITMIME",
     ),
-    ("RFC 6710 4, grammar", Mail("a@example.org", [MtPriority(6)]), "MAIL FROM:<a@example.org> MT-PRIORITY=6"),
     (
-        "RFC 7293 14.1",
+        "RFC 6531 3.4, grammar",
+        Mail("grå@example.org", [SmtpUtf8(), Body("8BITMIME")]),
+        "MAIL FROM:<grå@example.org> SMTPUTF8 BODY=8BITMIME",
+    ),
+    ("RFC 6531 3.4, grammar", Rcpt("用户@例子.example"), "RCPT TO:<用户@例子.example>"),
+    ("RFC 6531 3.7.4.2, grammar", Vrfy("grå@example.org SMTPUTF8"), "VRFY grå@example.org SMTPUTF8"),
+    ("RFC 6531 3.7.4.2, grammar", Expn("grå SMTPUTF8"), "EXPN grå SMTPUTF8"),
+    # RFC 6533 3: utf-8-addr-xtext, in which all that is not ASCII and "+", "=", "\\" are \\x{HEXPOINT} ...
+    (
+        "RFC 6533 3, grammar",
+        Rcpt("b@example.org", [ORcpt("grå+a=b\\c@例.example")]),
+        r"RCPT TO:<b@example.org> ORCPT=utf-8;gr\x{E5}\x{2B}a\x{3D}b\x{5C}c@\x{4F8B}.example",
+    ),
+    ("RFC 6533 3, grammar", Rcpt("b@example.org", [ORcpt("😀@x")]), r"RCPT TO:<b@example.org> ORCPT=utf-8;\x{1F600}@x"),
+    # ... and utf-8-addr-unitext, in which UTF-8 is itself.
+    (
+        "RFC 6533 3, grammar",
+        Rcpt("b@example.org", [ORcpt("grå+a=b\\c@例.example", utf8=True)]),
+        r"RCPT TO:<b@example.org> ORCPT=utf-8;grå\x{2B}a\x{3D}b\x{5C}c@例.example",
+    ),
+    (
+        "RFC 6710 8",
+        Mail("eljefe@example.com", [By(125, "R"), EnvId("QQ314159"), MtPriority(3)]),
+        "MAIL FROM:<eljefe@example.com> BY=125;R ENVID=QQ314159 MT-PRIORITY=3",
+    ),
+    (
+        "RFC 7293 12.1",
         Rcpt("receiver@example.com", [Rrvs("2014-04-03T23:01:00Z")]),
         "RCPT TO:<receiver@example.com> RRVS=2014-04-03T23:01:00Z",
     ),
     ("RFC 8689 A.1", Mail("roger@example.org", [RequireTLS()]), "MAIL FROM:<roger@example.org> REQUIRETLS"),
+    (
+        "Postfix's XCLIENT_README",
+        XClient({"NAME": "spike.porcupine.org", "ADDR": "168.100.189.2"}),
+        "XCLIENT NAME=spike.porcupine.org ADDR=168.100.189.2",
+    ),
+    ("Postfix's XFORWARD_README", XForward({"HELO": "spike.porcupine.org"}), "XFORWARD HELO=spike.porcupine.org"),
     (
         "Postfix's XFORWARD_README",
         XForward({"NAME": "spike.porcupine.org", "ADDR": "168.100.189.2", "PROTO": "ESMTP"}),

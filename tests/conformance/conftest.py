@@ -53,7 +53,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     counts = {backend.name: Counter[str]() for backend in BACKENDS}
     for outcome in ("passed", "failed", "error", "skipped"):
         for report in terminalreporter.getreports(outcome):
-            name = dict(report.user_properties).get(_PROPERTY)
+            name = dict(getattr(report, "user_properties", ())).get(_PROPERTY)  # a module that fails has none
             if isinstance(name, str):
                 counts[name][outcome] += 1
     if any(counts.values()):

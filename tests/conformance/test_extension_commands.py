@@ -9,6 +9,7 @@ import pytest
 
 import smtp_blocking
 from smtp_proto.server_session import Settings
+from tests.dialogues import URL
 from tests.scripted import Expect, ExpectExactly, ScriptedServer, Send, Step
 from tests.scripts import MAIL, NOOP, QUIT, RCPT, hello, opening, turn
 
@@ -34,7 +35,7 @@ def test_what_is_not_offered_is_not_sent(backend: Backend, name: str) -> None:
 
 
 def test_etrn(backend: Backend) -> None:
-    """RFC 1985 5.3: the answer is returned, refusals too."""
+    """RFC 1985: the answer is returned, refusals too."""
     script: list[Step] = [
         ExpectExactly(b"etrn foo.com\r\n"),
         Send(b"458 Unable to queue messages for node foo.com\r\n"),
@@ -51,9 +52,8 @@ def test_etrn(backend: Backend) -> None:
 
 def test_burl(backend: Backend) -> None:
     """RFC 4468 3.4: in the place of the message; its authorisation is in no trace."""
-    url = "imap://harry@gryffindor.example.com/outbox;uid=25;urlauth=submit+harry:internal:91354a"
     said: list[str] = []
-    script = [*MAIL, *RCPT, ExpectExactly(f"BURL {url} LAST\r\n".encode()), Send(b"250 2.5.0 Ok\r\n")]
+    script = [*MAIL, *RCPT, ExpectExactly(f"BURL {URL} LAST\r\n".encode()), Send(b"250 2.5.0 Ok\r\n")]
     with (
         ScriptedServer([*opening(*OFFER), *script, *QUIT]) as server,
         backend.connect(server, transcript=lambda one: said.append(one.text)) as client,
@@ -61,7 +61,7 @@ def test_burl(backend: Backend) -> None:
         client.ehlo()
         client.mail("a@client.test")
         client.rcpt("b@mx.test")
-        assert client.burl(url)[0] == 250
+        assert client.burl(URL)[0] == 250
     assert not any("internal" in text for text in said)
 
 
