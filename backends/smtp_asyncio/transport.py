@@ -11,10 +11,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import time
 from contextlib import suppress
 from typing import Any, cast
 
 from smtp_proto.effects import Sent
+from smtp_surface.alarm import Alarm
 from smtp_surface.sockets import LARGE, octets_at, open_socket
 
 from . import tasks
@@ -89,6 +91,7 @@ class StreamTransport(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's has all methods of the type, and is none.
         self._transport = cast("asyncio.Transport", transport)
+        self._alarm = Alarm(asyncio.get_running_loop(), self.interrupt)
         self._transport.set_write_buffer_limits(0)  # `resume_writing` then says that all is out
 
     def get_buffer(self, sizehint: int) -> bytearray:
@@ -118,6 +121,7 @@ class StreamTransport(asyncio.BufferedProtocol):
             # A write has failed.  What the peer said before it hung up may still be in the socket, and says why.
             self._arrived += octets_at(self.sock) or b""
         self._lost = self._lost or (exc if isinstance(exc, OSError) else OSError("the connection was closed"))
+        self._alarm.stop()
         self._wake()
 
     # -- waiting ------------------------------------------------------------------------------------------------------
@@ -128,15 +132,13 @@ class StreamTransport(asyncio.BufferedProtocol):
 
     async def _happening(self, timeout: float | None) -> bool:
         """Wait for anything; False if nothing happened for `timeout` seconds."""
-        loop = asyncio.get_running_loop()
-        self._waiter = loop.create_future()
-        timer = loop.call_later(timeout, self._wake, False) if timeout is not None else None
+        self._waiter = asyncio.get_running_loop().create_future()
+        self._alarm.set(timeout)
         try:
             return await self._waiter
         finally:
             self._waiter = None
-            if timer is not None:
-                timer.cancel()
+            self._alarm.off()
 
     def _connection(self) -> asyncio.Transport:
         """The loop's transport; why there is none (any more), as an `OSError`."""
@@ -148,12 +150,12 @@ class StreamTransport(asyncio.BufferedProtocol):
 
     def _take(self) -> bytes | None:
         """What has arrived, and let the loop read on; None for nothing, b"" at the end."""
-        octets = bytes(self._arrived)
-        self._arrived.clear()
-        if self._paused and self._lost is None:
-            self._paused = False
-            self._connection().resume_reading()
-        if octets:
+        if self._arrived:
+            octets = bytes(self._arrived)
+            self._arrived.clear()
+            if self._paused and self._lost is None:
+                self._paused = False
+                self._connection().resume_reading()
             return octets
         self._connection()
         return b"" if self._ended else None
@@ -192,10 +194,9 @@ class StreamTransport(asyncio.BufferedProtocol):
 
     async def receive(self, timeout: float | None) -> bytes:
         """Wait for octets; b"" at the end."""
-        clock = asyncio.get_running_loop().time
-        deadline = None if timeout is None else clock() + timeout
+        deadline = None if timeout is None else time.monotonic() + timeout
         while (octets := self._take()) is None:
-            if not await self._happening(None if deadline is None else deadline - clock()):
+            if not await self._happening(None if deadline is None else deadline - time.monotonic()):
                 raise TimeoutError("timed out")
         return octets
 

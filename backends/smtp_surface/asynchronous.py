@@ -63,7 +63,14 @@ class _Turn:
         self.outer = outer
         self.over = False
         self.calling = False  # in a `Call`: only then others may use the connection
-        self.queue = client._new_lock()  # for those others
+        self._queue: Any = None
+
+    @property
+    def queue(self) -> Any:
+        """For those others; few turns have any."""
+        if self._queue is None:
+            self._queue = self.client._new_lock()
+        return self._queue
 
     async def call(self, effect: Call[Any]) -> Any:
         """Perform a `Call` for the flow whose turn it is."""
@@ -72,7 +79,8 @@ class _Turn:
             return await call(effect)
         finally:
             self.calling = False
-            if self.queue.locked():  # by a task that was started in there, and not waited for
+            # By a task that was started in there, and not waited for.
+            if self._queue is not None and self._queue.locked():
                 async with self.queue:
                     pass
 
@@ -180,12 +188,12 @@ class AsyncSMTP(Client):
             self._refuse_callbacks()
         # Who waits for its turn while `send_many` waits for a source may be the one that the source waits for.
         beside = sending is None and not (inside is not None and inside.calling)
-        if beside:
+        if beside and self._sending is not None:
             self._refuse_beside_batch()
         async with inside.queue if inside is not None and inside.calling else self._queue:
             if sending is not None:
                 self._occupy(sending)
-            elif beside:
+            elif beside and self._sending is not None:
                 self._refuse_beside_batch()
             turn = _Turn(self, _turn.get())
             token = _turn.set(turn)

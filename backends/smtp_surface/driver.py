@@ -75,12 +75,6 @@ class Driver(Generic[Transport]):
         self.on_send: Callable[[bytes], None] | None = None
         self._deadline: float | None = None
 
-    @property
-    def _connected(self) -> Transport:
-        if self.transport is None:
-            raise OSError("not connected")
-        return self.transport
-
     def _chunks(self, effect: Send) -> list[bytes]:
         """What is to be written, when whoever wants to know has been told."""
         if self.on_send is not None:
