@@ -422,8 +422,8 @@ class ClientConnection:
         self._queue.popleft()
         self.answered += 1
         self.state = state
-        if state is not row.success:
-            self._sent = None  # not what the fold assumed, or not plainly so
+        if state is not row.success and state is not assumed(row, before):
+            self._sent = None  # not what the fold assumed
         if name == "RCPT":
             if code // 100 == 2:
                 self._accepted.append(command)

@@ -74,18 +74,24 @@ class Mailing:
     def take(self, event: ReplyReceived) -> None:
         """An answer, to whichever command."""
         if event.command is _RSET:
-            if not event.reply.accepted:
+            if event.reply.code // 100 != 2:
                 raise RemoteProtocolError(f"RSET was refused: {event.reply}", event.reply)
             return
-        owner = next(each for each in self._flight if event.ticket <= each.last)
-        owner.take(event)
+        self._owner(event.ticket).take(event)
         self._sweep()
         if self.connection.closed and self._flight:
             raise ConnectionLost(f"the server is closing the connection: {event.reply}", event.reply)
 
     def take_recipients(self, first: int, replies: Sequence[Reply]) -> None:
         """The answers to several RCPTs, all of one transaction."""
-        next(each for each in self._flight if first <= each.last).take_recipients(first, replies)
+        self._owner(first).take_recipients(first, replies)
+
+    def _owner(self, ticket: int) -> Transaction:
+        """The transaction that a command belongs to: the oldest that has not ended before it."""
+        flight = self._flight
+        if ticket <= flight[0].last:
+            return flight[0]  # nearly always
+        return next(each for each in flight if ticket <= each.last)
 
     def _sweep(self) -> None:
         """What is answered to its end is finished."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import smtplib
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from email.message import Message
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -57,7 +57,7 @@ class Place:
     __slots__ = ("error", "outcome", "transaction")
 
     def __init__(self) -> None:
-        self.outcome = Outcome()
+        self.outcome: Outcome | None = None  # until the message is made ready
         self.error: Exception | None = None
         self.transaction: Transaction | None = None  # that is in flight
 
@@ -90,7 +90,12 @@ class Batch:
             raise TypeError(f"send_many takes an iterable of messages, not one {type(messages).__name__}")
         if isinstance(messages, AsyncIterable) and not client._asynchronous:
             raise TypeError("an asynchronous iterable needs an asynchronous client")
-        self.messages = aiter(messages) if isinstance(messages, AsyncIterable) else iter(messages)
+        self.messages: Iterator[Any] | AsyncIterator[Any]
+        self._step: Callable[[Any, Any], Any]
+        if isinstance(messages, AsyncIterable):
+            self.messages, self._step = aiter(messages), anext
+        else:
+            self.messages, self._step = iter(messages), next
         self.feeder: Feeder | None = None
         #: True when nothing is left to be given.
         self.over = False
@@ -150,7 +155,7 @@ class Batch:
             with suppress(Exception):
                 if self.feeder.take() is not None:
                     self._places.append(Place())  # which nobody has asked for any more
-        rest = [place.outcome for place in self._places]
+        rest = [place.outcome or Outcome() for place in self._places]
         self._places.clear()
         return rest
 
@@ -165,9 +170,8 @@ class Batch:
         client = self._client
         try:
             if self.feeder is None:
-                step = anext if isinstance(self.messages, AsyncIterator) else next
                 with client._callback():
-                    message = yield from Call(step, self.messages, None)
+                    message = yield from Call(self._step, self.messages, None)
             elif (yield from self._fed(self.feeder)):
                 message = self.feeder.take()
             else:
@@ -224,7 +228,7 @@ class Batch:
             return
         mail, recipients = client._commands(ready)
         mailing, chunking = self._begun(), client._chunks(ready)
-        source = prepared(mail, recipients, ready.source, chunking)
+        source = ready.source if ready.plain else prepared(mail, recipients, ready.source, chunking)
         place.transaction = Transaction(
             mailing.session, mail, recipients, source, ready.outcome, mailing.pipelining, chunking, answered=mailing
         )
@@ -286,8 +290,10 @@ class Batch:
         if self._mailing is None:
             return
         while (done := self._mailing.result()) is not None:
-            place = next(each for each in self._places if each.transaction is done)
-            place.transaction = None
+            for place in self._places:
+                if place.transaction is done:
+                    place.transaction = None
+                    break
             self._client._delivered = self._client._delivered or done.outcome.delivered
 
 
