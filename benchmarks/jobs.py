@@ -100,7 +100,7 @@ def blocking_many(port: int, count: int, to: int, size: int = 2048, **options: A
     with module.SMTP(HOST, port, local_hostname=NAME, **options) as smtp:
 
         def send(messages: int) -> None:
-            results = smtp.send_many((SENDER, paths, octets) for _ in range(messages))
+            results = smtp.send_many([(SENDER, paths, octets)] * messages)
             assert all(result.delivered for result in results)
 
         send(min(WARM_UP, count // 5 + 1))

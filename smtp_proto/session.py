@@ -170,22 +170,28 @@ class ClientSession:
         connection = self.connection
         again = False
         while connection.answered <= last and not connection.closed:
-            event = self.heard()
-            if event is not None:
-                answered.take(event)
+            if self.hand_over(answered):
                 again = False
-                if event.command.row not in _BEFORE_RECIPIENTS:
-                    continue
-                first = connection.answered
-                replies = connection.recipients_answered()
-                if replies:
-                    if self.observe is not None:
-                        for reply in replies:
-                            self.observe(reply_said(reply))
-                    answered.take_recipients(first, replies)
             else:
                 yield from self._arrival(again)
                 again = True
+
+    def hand_over(self, answered: Answered) -> bool:
+        """Hand over the next answer, and those to recipients behind it; False if none has come in."""
+        event = self.heard()
+        if event is None:
+            return False
+        answered.take(event)
+        if event.command.row in _BEFORE_RECIPIENTS:
+            connection = self.connection
+            first = connection.answered
+            replies = connection.recipients_answered()
+            if replies:
+                if self.observe is not None:
+                    for reply in replies:
+                        self.observe(reply_said(reply))
+                answered.take_recipients(first, replies)
+        return True
 
     def _arrival(self, again: bool) -> Flow[None]:
         """Wait for octets, and take them in; with `again`, for more of the same reply."""

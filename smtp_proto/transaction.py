@@ -121,6 +121,8 @@ class Transaction:
         self.begun = False
         self.chunked = bool(chunking) and source.encoded is not None
         self.eager = self.chunked and pipelining and chunking == "eager" and (source.encoded or 0) <= EAGER_SIZE
+        self.small = source.whole is not None
+        self.size = source.encoded or 0
         self._pipelining = pipelining
         self._source = source
         self._envelope: list[Command] = [mail, *recipients]

@@ -92,6 +92,7 @@ class Batch:
             raise TypeError("an asynchronous iterable needs an asynchronous client")
         self.messages: Iterator[Any] | AsyncIterator[Any]
         self._step: Callable[[Any, Any], Any]
+        self._at_hand = isinstance(messages, (list, tuple))  # pulling waits for nobody, and calls nobody
         if isinstance(messages, AsyncIterable):
             self.messages, self._step = aiter(messages), anext
         else:
@@ -112,10 +113,11 @@ class Batch:
         while True:
             self._notice()
             self._collect()
+            yield from self._refill()
+            mailing = self._mailing
             if self._places and self._places[0].transaction is None:
                 return self._places.popleft()
-            mailing = self._mailing
-            if mailing is not None and mailing.in_flight and (self._ended or mailing.full):
+            if mailing is not None and mailing.in_flight and (self._ended or mailing.full or self._streams):
                 yield from self._watched(mailing.wait())
             elif not self._ended:
                 yield from self._pull()
@@ -127,6 +129,22 @@ class Batch:
                 last = Place()
                 last.error, self._failure = self._failure, None
                 return last
+
+    @property
+    def _streams(self) -> bool:
+        """True if one message after the other can go out without waiting, so that they go several at a time."""
+        return self._at_hand and self._mailing is not None and self._mailing.eager
+
+    def _refill(self) -> Flow[None]:
+        """Send what is at hand before a result is given out: who knows when the next one is asked for."""
+        mailing = self._mailing
+        if not self._streams or mailing is None or not mailing.running_dry or len(self._places) > mailing.window:
+            return
+        for _ in range(mailing.window - mailing.in_flight):
+            if self._ended or self._mailing is not mailing:
+                return
+            yield from self._pull()
+        yield from self._watched(mailing.write())
 
     def leave(self) -> Flow[None]:
         """Pull no more, finish all that is in flight, and leave no transaction open."""
@@ -169,7 +187,10 @@ class Batch:
     def _pull(self) -> Flow[None]:
         client = self._client
         try:
-            if self.feeder is None:
+            if self._at_hand:
+                assert isinstance(self.messages, Iterator)  # for the type checker
+                message = next(self.messages, None)
+            elif self.feeder is None:
                 with client._callback():
                     message = yield from Call(self._step, self.messages, None)
             elif (yield from self._fed(self.feeder)):
@@ -232,7 +253,7 @@ class Batch:
         place.transaction = Transaction(
             mailing.session, mail, recipients, source, ready.outcome, mailing.pipelining, chunking, answered=mailing
         )
-        yield from self._watched(mailing.submit(place.transaction))
+        yield from self._watched(mailing.submit(place.transaction, hold=self._at_hand))
 
     def _in_parts(self, ready: Ready) -> bool:
         limits = ready.terms.limits

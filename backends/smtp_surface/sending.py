@@ -49,7 +49,7 @@ class Occupant:
         self._over = self._batch.over
         if place.error is not None:
             raise place.error
-        return place.outcome
+        return place.outcome if place.outcome is not None else Outcome()
 
 
 class Sending(Occupant):
