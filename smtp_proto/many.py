@@ -6,7 +6,7 @@ message before it, as RFC 2920 3.1 allows: that is one round trip a message.  Wh
 messages go out behind one another, and the round trips are shared by all that are in flight.  Without PIPELINING each
 message is finished before the next one begins.
 
-Answers find their transactions by their tickets: the oldest one that has the command gets it.
+Answers come in the order of the commands, so each is the oldest transaction's, until that has had its last.
 
 Between two messages stands RSET where the state that the first one leaves could be the second one's: behind BDAT,
 which may be refused and leaves the state open then (RFC 3030 2), and behind an envelope that came to nothing.  Were it
@@ -93,21 +93,15 @@ class Mailing:
             if event.reply.code // 100 != 2:
                 raise RemoteProtocolError(f"RSET was refused: {event.reply}", event.reply)
             return
-        self._owner(event.ticket).take(event)
+        # Always the oldest one's: it leaves with its last answer, and behind it nothing is answered before.
+        self._flight[0].take(event)
         self._sweep()
         if self.connection.closed and self._flight:
             raise ConnectionLost(f"the server is closing the connection: {event.reply}", event.reply)
 
-    def take_recipients(self, first: int, replies: Sequence[Reply]) -> None:
+    def take_recipients(self, replies: Sequence[Reply]) -> None:
         """The answers to several RCPTs, all of one transaction."""
-        self._owner(first).take_recipients(first, replies)
-
-    def _owner(self, ticket: int) -> Transaction:
-        """The transaction that a command belongs to: the oldest that has not ended before it."""
-        flight = self._flight
-        if ticket <= flight[0].last:
-            return flight[0]  # nearly always
-        return next(each for each in flight if ticket <= each.last)
+        self._flight[0].take_recipients(replies)
 
     def _sweep(self) -> None:
         """What is answered to its end is finished."""

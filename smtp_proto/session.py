@@ -58,8 +58,8 @@ class Answered(Protocol):
     def take(self, event: ReplyReceived) -> None:
         """One answer."""
 
-    def take_recipients(self, first: int, replies: Sequence[Reply]) -> None:
-        """The answers to as many RCPTs that were sent one behind the other, the first with the ticket `first`."""
+    def take_recipients(self, replies: Sequence[Reply]) -> None:
+        """The answers to as many RCPTs, which were sent one behind the other."""
 
 
 # Rows behind whose answers those to recipients may stand.
@@ -183,14 +183,12 @@ class ClientSession:
             return False
         answered.take(event)
         if event.command.row in _BEFORE_RECIPIENTS:
-            connection = self.connection
-            first = connection.answered
-            replies = connection.recipients_answered()
+            replies = self.connection.recipients_answered()
             if replies:
                 if self.observe is not None:
                     for reply in replies:
                         self.observe(reply_said(reply))
-                answered.take_recipients(first, replies)
+                answered.take_recipients(replies)
         return True
 
     def _arrival(self, again: bool) -> Flow[None]:

@@ -285,7 +285,7 @@ class Transaction:
             return
         self._hung_up = self._hung_up or reply.code == 421
 
-    def take_recipients(self, first: int, replies: Sequence[Reply]) -> None:
+    def take_recipients(self, replies: Sequence[Reply]) -> None:
         """The answers to several RCPTs."""
         if not self._sender_accepted:
             return  # as above

@@ -13,11 +13,11 @@ from smtp_proto.client import ClientConnection
 from smtp_proto.commands import Bdat, Mail, Noop, Rcpt
 from smtp_proto.effects import Flow, Interrupted
 from smtp_proto.errors import ConnectionLost, ProtocolError, RemoteProtocolError
-from smtp_proto.many import Mailing
+from smtp_proto.many import HELD, Mailing
 from smtp_proto.outcome import Fate, Outcome
 from smtp_proto.replies import Reply
 from smtp_proto.session import ClientSession
-from smtp_proto.sources import source_of
+from smtp_proto.sources import PIECE, source_of
 from smtp_proto.states import State
 from smtp_proto.transaction import Chunking, Transaction
 
@@ -89,7 +89,9 @@ class Batch:
         pieces: Pieces = whole,
         room: int | None = None,
         lost_after: int | None = None,
+        hold: bool = False,
     ) -> None:
+        self._hold = hold
         self.server = Obedient(lmtp=lmtp)
         self.session = ClientSession(ClientConnection(lmtp=lmtp))
         self.mailing = Mailing(self.session, pipelining, window)
@@ -113,7 +115,7 @@ class Batch:
                 while mailing.full:
                     yield from mailing.wait()
                     self._collect()
-                yield from mailing.submit(letter.transaction(session, number, *self._way, mailing))
+                yield from mailing.submit(letter.transaction(session, number, *self._way, mailing), hold=self._hold)
                 self._collect()
             yield from mailing.leave()
         finally:
@@ -158,16 +160,30 @@ WAYS = st.tuples(st.booleans(), st.sampled_from([False, True, "eager"]))
 
 
 @settings(max_examples=150, deadline=None)
-@given(letters=LETTERS, way=WAYS, lmtp=st.booleans(), window=st.integers(1, 5), seed=st.integers(0, 1000))
+@given(
+    letters=LETTERS,
+    way=WAYS,
+    lmtp=st.booleans(),
+    window=st.integers(1, 5),
+    seed=st.integers(0, 1000),
+    hold=st.booleans(),
+)
 def test_each_message_has_the_outcome_that_it_has_alone(
-    letters: Sequence[Letter], way: tuple[bool, Chunking], lmtp: bool, window: int, seed: int
+    letters: Sequence[Letter], way: tuple[bool, Chunking], lmtp: bool, window: int, seed: int, hold: bool
 ) -> None:
     """Whatever is refused of whichever message, the others know nothing of it, and the session is in step behind."""
     pipelining, chunking = way
     # Where a message goes by BDAT there is no answer to DATA.
     letters = [letter._replace(data=354) if chunking and not letter.stream else letter for letter in letters]
     batch = Batch(
-        letters, pipelining=pipelining, chunking=chunking, lmtp=lmtp, window=window, pieces=at_random(seed), room=60
+        letters,
+        pipelining=pipelining,
+        chunking=chunking,
+        lmtp=lmtp,
+        window=window,
+        pieces=at_random(seed),
+        room=60,
+        hold=hold,
     )
     assert batch.error is None
     apart = [alone(letter, number, lmtp) for number, letter in enumerate(letters)]
@@ -194,9 +210,16 @@ def summary(outcome: Outcome) -> tuple[object, ...]:
     goodbye=st.integers(0, 9),
     lost_after=st.integers(20, 600),
     seed=st.integers(0, 1000),
+    hold=st.booleans(),
 )
 def test_a_lost_connection(
-    letters: Sequence[Letter], way: tuple[bool, Chunking], lmtp: bool, goodbye: int, lost_after: int, seed: int
+    letters: Sequence[Letter],
+    way: tuple[bool, Chunking],
+    lmtp: bool,
+    goodbye: int,
+    lost_after: int,
+    seed: int,
+    hold: bool,
 ) -> None:
     """Wherever it is lost, what is told to be delivered is, what is told not to be is not, and nothing goes twice."""
     pipelining, chunking = way
@@ -208,6 +231,7 @@ def test_a_lost_connection(
         lmtp=lmtp,
         pieces=at_random(seed),
         lost_after=lost_after,
+        hold=hold,
     )
     taken = batch.server.taken
     assert len(set(taken)) == len(taken)
@@ -241,6 +265,65 @@ def test_no_deadlock_when_both_buffers_are_full(chunking: Chunking, room: int) -
 def submitted(session: ClientSession, mailing: Mailing, chunking: Chunking, count: int) -> Flow[None]:
     for number in range(count):
         yield from mailing.submit(Letter().transaction(session, number, True, chunking, mailing))
+
+
+ANSWERS = b"250 m\r\n250 r\r\n250 q\r\n"
+
+
+def test_small_messages_go_out_together() -> None:
+    """What may wait for the next message waits for it, and goes out with it; one that is large waits for none."""
+    session = introduced()
+    mailing = Mailing(session, pipelining=True)
+    rset = b"250 rset\r\n"
+    peer = Scripted([ANSWERS + rset + ANSWERS, rset + ANSWERS, rset + ANSWERS, rset + ANSWERS])
+    sizes = [0, 0, PIECE, HELD, 0]
+
+    def flow() -> Flow[None]:
+        for number, size in enumerate(sizes):
+            transaction = Letter(padding=size).transaction(session, number, True, "eager", mailing)
+            yield from mailing.submit(transaction, hold=True)
+        yield from mailing.leave()
+
+    peer.run(flow())
+    assert [segment.count(b"BDAT") for segment in peer.segments if b"BDAT" in segment] == [2, 1, 1, 1]
+
+
+def test_what_was_held_was_not_sent() -> None:
+    """A message that waits for the next one when the connection is given up has certainly not been sent."""
+    session = introduced()
+    mailing = Mailing(session, pipelining=True)
+
+    def flow() -> Flow[None]:
+        for number, hold in enumerate([False, True, True]):
+            assert mailing.running_dry
+            yield from mailing.submit(Letter().transaction(session, number, True, "eager", mailing), hold=hold)
+        mailing.lose(ConnectionLost("gone"))
+        yield from mailing.write()
+
+    peer = Scripted([b""])
+    peer.run(flow())
+    fates = []
+    while (done := mailing.result()) is not None:
+        fates.append(done.outcome.fate)
+    assert fates == [Fate.UNKNOWN, Fate.NOT_SENT, Fate.NOT_SENT]
+    assert b"".join(peer.segments).count(b"BDAT") == 1
+
+
+def test_what_is_held_may_be_lost_as_it_is_written() -> None:
+    """From the moment that it is given to the transport on, the server may have it."""
+    session = introduced()
+    mailing = Mailing(session, pipelining=True)
+
+    def flow() -> Flow[None]:
+        yield from mailing.submit(Letter().transaction(session, 0, True, "eager", mailing), hold=True)
+        yield from mailing.write()
+
+    with pytest.raises(ConnectionLost):
+        Scripted(sends=[OSError("broken")]).run(flow())
+    lost = mailing.result()
+    assert lost is not None
+    assert lost.outcome.fate is Fate.UNKNOWN
+    assert isinstance(mailing.error, ConnectionLost)
 
 
 @pytest.mark.parametrize("chunking", [True, "eager"])

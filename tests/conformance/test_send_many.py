@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from email.message import EmailMessage
 from typing import Any
@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 import smtp_blocking
+from smtp_proto.commands import Rcpt
 from smtp_proto.handler import Handler, ReceivedMessage
 from smtp_proto.outcome import Fate, Outcome
+from smtp_proto.replies import Reply
 from smtp_proto.server_session import ServerSession
 from tests.certificates import client_context, server_context
 from tests.scripted import (
@@ -81,6 +83,27 @@ def test_each_message_arrives_once_and_in_order(backend: Backend, kind: str, opt
         assert smtp.noop()[0] == 250
     assert fates(outcomes) == [DELIVERED] * 100
     assert handler.contents == [letter(number)[2] for number in range(100)]
+
+
+class Choosy(Keeping):
+    def rcpt(self, session: ServerSession, command: Rcpt) -> Reply | None:
+        return Reply(550, "5.1.1 nobody") if command.path.startswith("nobody") else None
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+@pytest.mark.parametrize("count", [1, 31, 32, 33, 150])
+def test_messages_at_hand(backend: Backend, count: int, kind: Callable[[Any], Any]) -> None:
+    """Messages of a list go out several at a time: what becomes of each, and when it is told, is what it always is."""
+    ways = {3: "nobody@mx.test", 5: "no\nbody"}
+    given = kind(letter(number, ways.get(number % 11, "b@mx.test")) for number in range(count))
+    expected = [{3: NOT_SENT, 5: "InvalidArgument"}.get(number % 11, DELIVERED) for number in range(count)]
+    handler = Choosy()
+    with smtp_blocking.Server(handler) as server, backend.connect(server, chunking="eager") as smtp:
+        with backend.sending(smtp, given) as sending:
+            found = all_of(sending)
+        assert smtp.noop()[0] == 250
+    assert fates(found) == expected
+    assert handler.contents == [letter(n)[2] for n, fate in enumerate(expected) if fate is DELIVERED]
 
 
 def test_every_kind_of_message(backend: Backend) -> None:
