@@ -53,10 +53,10 @@ if TYPE_CHECKING:
 
 #: The methods that `sendmail` relies on: while they are the library's own, it may send a whole transaction at once.
 STEPS = ("mail", "rcpt", "data", "docmd", "putcmd", "getreply", "send", "rset", "_rset")
-#: ... and those that it asks before.
-QUESTIONS = ("ehlo_or_helo_if_needed", "has_extn")
-_METHODS = frozenset(STEPS + QUESTIONS)
-_methods_of = attrgetter(*STEPS, *QUESTIONS)
+#: ... those that it asks before, and itself: `send_message` relies on it.
+OTHERS = ("ehlo_or_helo_if_needed", "has_extn", "sendmail")
+_METHODS = frozenset(STEPS + OTHERS)
+_methods_of = attrgetter(*STEPS, *OTHERS)
 
 Answer = tuple[int, bytes]
 Refused = dict[str, Answer]
@@ -350,7 +350,7 @@ class Conversations:
     def _remember(cls) -> None:
         """The methods that this class has now are the library's own."""
         cls._methods = _methods_of(cls)
-        cls._library = dict(zip(STEPS + QUESTIONS, cls._methods, strict=True))
+        cls._library = dict(zip(STEPS + OTHERS, cls._methods, strict=True))
 
     @property
     def _untouched(self) -> bool:

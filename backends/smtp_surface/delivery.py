@@ -395,6 +395,8 @@ class MailConversations(LoginConversations):
         progress: Progress | None = None,
     ) -> Flow[Refused]:
         arguments = yield from self._prepared(msg, from_addr, to_addrs, mail_options)
+        if self._untouched or self._own("sendmail"):
+            return (yield from self._sendmail(*arguments, rcpt_options, progress))
         sendmail = partial(self.sendmail, progress=progress) if progress is not None else self.sendmail
         refused: Refused = yield from Call(sendmail, *arguments, rcpt_options)
         return refused
@@ -409,7 +411,8 @@ class MailConversations(LoginConversations):
         """The first four arguments of `sendmail` for an email message: sender, recipients, octets and options."""
         from smtp_proto.message import flatten, forward_paths, needs_utf8, resent_prefix, reverse_path
 
-        yield from Call(self.ehlo_or_helo_if_needed)
+        if self._hello_due:
+            yield from Call(self.ehlo_or_helo_if_needed)
         resent_prefix(msg)  # `ValueError` for a message that was resent twice, whoever gives the addresses
         sender = from_addr if from_addr is not None else reverse_path(msg)
         recipients = to_addrs if to_addrs is not None else forward_paths(msg)
