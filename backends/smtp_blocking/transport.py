@@ -54,6 +54,13 @@ class _Wait:
         self._sock = sock
         self._polls: dict[tuple[bool, bool], Any] = {}
 
+    def readable(self, timeout: float | None) -> bool:
+        """`ready` for reading alone, which nearly all waits are for, in half the time."""
+        poll = self._polls.get((True, False))
+        if poll is None or self._sock.fileno() < 0:
+            return self.ready(True, False, timeout)[0]
+        return bool(poll.poll(timeout if timeout is None else timeout * 1000 if timeout > 0 else 0))
+
     def ready(self, read: bool, write: bool, timeout: float | None) -> tuple[bool, bool]:
         """``(readable, writable)``; both False when `timeout` (seconds, None for ever, 0 not at all) has passed."""
         if not hasattr(select, "poll"):
@@ -134,10 +141,13 @@ class SocketTransport:
         if self._wait is None:
             self.sock.sendall(octets)
             return Sent(None, [])
-        view = memoryview(octets)
+        view: bytes | memoryview = octets
         while view:
             try:
-                view = view[self._attempt(self.sock.send, view[:RECORD] if self._holds_back else view) :]
+                written = self._attempt(self.sock.send, view[:RECORD] if self._holds_back else view)
+                if written == len(view):
+                    break
+                view = memoryview(view)[written:]
                 continue
             except (BlockingIOError, ssl.SSLWantWriteError):
                 read, write = listen, True
@@ -164,7 +174,9 @@ class SocketTransport:
             return self.sock.recv(READ_SIZE)
         deadline = None if timeout is None else time.monotonic() + timeout
         # To ask first is one system call more where the octets are there, and two less where they are not: usual.
-        wanted = None if self._holds_back else (True, False)
+        if not self._holds_back and not self._wait.readable(timeout):
+            raise TimeoutError("timed out")
+        wanted = None
         left = timeout
         while True:
             if wanted is not None and self._wait.ready(*wanted, left) == (False, False):
@@ -181,7 +193,7 @@ class SocketTransport:
         """What has arrived; None for nothing."""
         if self._wait is None:
             return None  # there is no asking such a socket without waiting
-        if not self._holds_back and not self._wait.ready(True, False, 0)[0]:
+        if not self._holds_back and not self._wait.readable(0):
             return None
         try:
             return self._read()
