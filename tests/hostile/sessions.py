@@ -5,16 +5,25 @@ A test takes such a session and lets one of the server's replies go wrong in its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
+from smtp_proto.states import Stage
 from tests.certificates import client_context, server_context
 from tests.conformance.backends import Backend, Client, Server
 from tests.scripted import Expect, ExpectBody, ExpectLines, ScriptedServer, Send, StartTLS, Step
 from tests.scripts import MESSAGE
 
 RECIPIENTS = ["b@mx.test", "c@mx.test"]
+
+#: What a client may be made with.
+Timeout: TypeAlias = float | Mapping[Stage, float]
+
+
+def hasty(seconds: float) -> Timeout:
+    """A time-out for all replies, and not for connecting, which may take long where many do it at once."""
+    return {stage: seconds for stage in Stage if stage not in (Stage.CONNECT, Stage.TLS)}
 
 
 class Exchange(NamedTuple):
@@ -38,7 +47,7 @@ class Session(NamedTuple):
 
     name: str
     exchanges: list[Exchange]
-    run: Callable[[Backend, ScriptedServer, float, Progress], None]
+    run: Callable[[Backend, ScriptedServer, Timeout, Progress], None]
 
     def before(self, number: int) -> list[Step]:
         """The script up to the moment at which the reply of that number is due."""
@@ -76,22 +85,22 @@ def _deliver(client: Client, progress: Progress, *, log_in: bool) -> None:
         client.close()
 
 
-def run_plain(backend: Backend, server: ScriptedServer, timeout: float, progress: Progress) -> None:
+def run_plain(backend: Backend, server: ScriptedServer, timeout: Timeout, progress: Progress) -> None:
     client = backend.connect(server, timeout=timeout)
     _deliver(client, progress, log_in=True)
 
 
-def run_pipelined(backend: Backend, server: ScriptedServer, timeout: float, progress: Progress) -> None:
+def run_pipelined(backend: Backend, server: ScriptedServer, timeout: Timeout, progress: Progress) -> None:
     client = backend.connect(server, timeout=timeout)
     _deliver(client, progress, log_in=False)
 
 
-def run_lmtp(backend: Backend, server: ScriptedServer, timeout: float, progress: Progress) -> None:
+def run_lmtp(backend: Backend, server: ScriptedServer, timeout: Timeout, progress: Progress) -> None:
     client = backend.connect(server, "LMTP", timeout=timeout)
     _deliver(client, progress, log_in=False)
 
 
-def run_starttls(backend: Backend, server: ScriptedServer, timeout: float, progress: Progress) -> None:
+def run_starttls(backend: Backend, server: ScriptedServer, timeout: Timeout, progress: Progress) -> None:
     client = backend.connect(server, timeout=timeout)
     progress.client = client
     try:

@@ -20,7 +20,7 @@ from tests.scripted import Close, Drain, Drip, ExpectHangUp, Flood, Reset, Scrip
 from tests.scripts import PATIENCE
 
 from .ledger import Ledger, Trouble, letter
-from .sessions import all_at_once
+from .sessions import Timeout, all_at_once, hasty
 from .test_cuts import ALL_CUTS
 
 MANY = 3  # messages: the one in the middle has neighbours on both sides
@@ -65,7 +65,7 @@ class Told(NamedTuple):
     behind: tuple[int, bytes] | None = None  # what the command behind all messages was answered
 
 
-def run_many(backend: Backend, server: ScriptedServer, way: Way, timeout: float, lines: int) -> Told:
+def run_many(backend: Backend, server: ScriptedServer, way: Way, timeout: Timeout, lines: int) -> Told:
     """Send all messages over one connection."""
     pulled = []
 
@@ -99,7 +99,7 @@ def run_many(backend: Backend, server: ScriptedServer, way: Way, timeout: float,
     return Told(outcomes, raised, behind)
 
 
-def run_once(backend: Backend, server: ScriptedServer, way: Way, timeout: float, lines: int) -> Told:
+def run_once(backend: Backend, server: ScriptedServer, way: Way, timeout: Timeout, lines: int) -> Told:
     """Send one message over a connection of its own."""
     sender, recipients, text = letter(0, lines)
     options = {"timeout": timeout, "lmtp": way.lmtp, **dict(way.options)}
@@ -113,7 +113,12 @@ def run_once(backend: Backend, server: ScriptedServer, way: Way, timeout: float,
 
 
 def run(
-    backend: Backend, way: Way, trouble: Trouble | None, timeout: float = PATIENCE, lines: int = 0, honest: bool = True
+    backend: Backend,
+    way: Way,
+    trouble: Trouble | None,
+    timeout: Timeout = PATIENCE,
+    lines: int = 0,
+    honest: bool = True,
 ) -> tuple[Ledger, Told]:
     """Send all messages in a way to a server in trouble; what holds whatever happens is checked.
 
@@ -216,7 +221,7 @@ def test_early_answer(backend: Backend, way: Way, early: bytes, end: Step) -> No
 
 
 # Seconds: enough for what precedes the stall, in all places at once.
-TIMEOUT = 1.5
+TIMEOUT = hasty(1.5)
 STALLS: dict[str, Any] = {
     "silent": in_place(ExpectHangUp()),
     "half a line": in_place(ExpectHangUp(), keep=2),
@@ -231,7 +236,7 @@ def test_stall_at_every_reply(backend: Backend, stall: str) -> None:
     def stalled(way: Way, at: int) -> None:
         ledger, told = run(backend, way, STALLS[stall](at), TIMEOUT)
         assert not ledger.troubled or "timed out" in str(told.error)
-        assert delivered(told) == ledger.confirmed
+        assert delivered(told) <= ledger.confirmed
 
     all_at_once(stalled, [(way, at) for way in WAYS for at in places(backend, way)])
 

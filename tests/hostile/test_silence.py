@@ -9,7 +9,7 @@ from tests.conformance.backends import Backend
 from tests.scripted import Drip, ExpectHangUp, Flood, ScriptedServer, Segments, Send, Step
 from tests.scripts import PATIENCE
 
-from .sessions import PLACES, SESSIONS, Progress, Session, all_at_once
+from .sessions import PLACES, SESSIONS, Progress, Session, all_at_once, hasty
 
 AT_EVERY_REPLY = pytest.mark.parametrize(
     ("session", "number"),
@@ -17,7 +17,7 @@ AT_EVERY_REPLY = pytest.mark.parametrize(
 )
 
 # Seconds: enough for what precedes the stall, in all sessions at once.
-TIMEOUT = 1.0
+TIMEOUT = hasty(1.0)
 
 # Each never ends its reply.  Dripping, every read of the client is answered long before its time-out: only a deadline
 # for the whole reply can end it.
