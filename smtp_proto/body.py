@@ -37,7 +37,7 @@ def refuse_nul(octets: bytes) -> None:
         raise InvalidArgument("message", "a NUL in the text needs BINARYMIME")
 
 
-class Text:
+class MessageText:
     """A whole message of text, fit to be sent: its line ends are CRLF, and there is no NUL in it (`InvalidArgument`).
 
     What the encoders below make of it, chunk by chunk, it gives at once: for DATA and for BDAT.  `length` is what it

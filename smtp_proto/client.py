@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import NoReturn
 
-from .body import DataEncoder, Text
+from .body import DataEncoder, MessageText
 from .commands import AuthResponse, Bdat, Command, EndOfData, Greeting, Mail, Raw
 from .errors import LocalProtocolError, RemoteProtocolError
 from .events import NEED_DATA, PAUSED, ConnectionClosed, ReplyReceived, ServiceClosing, Wait
@@ -257,7 +257,7 @@ class ClientConnection:
             return "an address that is not ASCII needs SMTPUTF8 (RFC 6531 3.4)"
         return None
 
-    def send_message(self, text: Text) -> int:
+    def send_message(self, text: MessageText) -> int:
         """Send all of a message behind DATA's 354, dots stuffed, and its end; returns the ticket of that.
 
         `LocalProtocolError`, with nothing sent, where no message is due, or a part of one was sent already.

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from copy import copy
 from typing import Any
 
-from .body import Text, normalise_line_ends, refuse_nul
+from .body import MessageText, normalise_line_ends, refuse_nul
 
 # Octets given to the encoder and the transport at a time: below 128 KiB, above which copies fall out of the caches.
 PIECE = 65536
@@ -50,7 +50,7 @@ class Source:
         self.chunks = chunks
         self.at_hand = at_hand
         self.binary = binary
-        self.whole: Text | None = None
+        self.whole: MessageText | None = None
         self.length = self.size = self.encoded = None
         if measure is not None:
             self.length = measure.length
@@ -117,7 +117,7 @@ def source_of(message: Message, binary: bool = False) -> Source:
 def _whole(octets: bytes) -> Source:
     chunks = iter((octets,))
     source = Source(chunks, at_hand=chunks, restart=lambda: iter((octets,)))
-    source.whole = text = Text(octets)
+    source.whole = text = MessageText(octets)
     source.length = text.length
     source.size = source.encoded = size = len(text.octets)
     if size and not text.octets.endswith(b"\r\n"):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smtp_proto.body import DataEncoder, LineEndEncoder, Text
+from smtp_proto.body import DataEncoder, LineEndEncoder, MessageText
 from smtp_proto.client import ClientConnection
 from smtp_proto.commands import Bdat, Command, Data, EndOfData, Mail, Noop, Quit, Raw, Rcpt, Rset
 from smtp_proto.errors import InvalidArgument, LocalProtocolError, RemoteProtocolError
@@ -219,7 +219,7 @@ def test_answers_to_recipients_come_together() -> None:
 @given(bodies())
 def test_a_whole_text(octets: bytes) -> None:
     """A text that is whole becomes what the encoders make of it."""
-    text = Text(octets)
+    text = MessageText(octets)
     data, bdat = DataEncoder(), LineEndEncoder()
     assert text.for_data() == data.encode(octets) + data.finish()
     assert text.for_bdat() == bdat.encode(octets) + bdat.finish()
@@ -229,7 +229,7 @@ def test_a_whole_text(octets: bytes) -> None:
 def test_a_text_has_no_nul() -> None:
     """A NUL is found before anything is sent."""
     with pytest.raises(InvalidArgument, match="NUL"):
-        Text(b"a\0b")
+        MessageText(b"a\0b")
 
 
 @given(bodies())
@@ -237,11 +237,11 @@ def test_a_message_sent_whole(octets: bytes) -> None:
     """It arrives as one that is sent in pieces does, and its answer is that to the end of the data."""
     pair = pair_in(State.DATA)
     due = [pair.client.message_due]
-    ticket = pair.client.send_message(Text(octets))
+    ticket = pair.client.send_message(MessageText(octets))
     due.append(pair.client.message_due)
     assert due == [True, False]
     sent = b"".join(pair.client.data_to_send())
-    assert sent == Text(octets).for_data()
+    assert sent == MessageText(octets).for_data()
     feed(pair.client, b"250 ok\r\n")
     assert (pair.client.answered, pair.client.state) == (ticket + 1, State.READY)
 
@@ -256,5 +256,5 @@ def test_a_message_cannot_be_sent_whole() -> None:
     for client in (begun, ended, closed, ready):
         before = frozen(client)
         with pytest.raises(LocalProtocolError, match="no whole message"):
-            client.send_message(Text(b"text"))
+            client.send_message(MessageText(b"text"))
         assert frozen(client) == before
