@@ -6,7 +6,6 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import smtp_blocking
 from smtp_blocking.transport import SocketTransport
 from smtp_proto.client import ClientConnection
 from smtp_proto.commands import Mail, Rcpt
@@ -16,6 +15,7 @@ from smtp_proto.states import Stage
 from smtp_proto.transaction import deliver
 from smtp_surface.driver import BlockingDriver
 from tests import certificates
+from tests.conformance.backends import BACKENDS, Backend, Client
 
 from .mailboxes import PASSWORDS, MailServer
 from .processes import HOST
@@ -25,14 +25,17 @@ TIMEOUT = 30.0  # seconds for each wait; a real server that is busy may take som
 SENDER = "ada@client.test"
 
 
-def plain(server: MailServer, port: str, pipelining: bool) -> smtp_blocking.SMTP:
+BLOCKING = BACKENDS[0]
+
+
+def plain(server: MailServer, port: str, pipelining: bool, backend: Backend = BLOCKING) -> Client:
     """A client in the clear."""
-    return smtp_blocking.SMTP(HOST, server.ports[port], timeout=TIMEOUT, pipelining=pipelining)
+    return backend.open("SMTP", HOST, server.ports[port], timeout=TIMEOUT, pipelining=pipelining)
 
 
-def starttls(server: MailServer, port: str, pipelining: bool) -> smtp_blocking.SMTP:
+def starttls(server: MailServer, port: str, pipelining: bool, backend: Backend = BLOCKING) -> Client:
     """A client behind STARTTLS, the certificate verified."""
-    client = plain(server, port, pipelining)
+    client = plain(server, port, pipelining, backend)
     try:
         client.starttls(context=certificates.client_context())
     except BaseException:
@@ -41,20 +44,21 @@ def starttls(server: MailServer, port: str, pipelining: bool) -> smtp_blocking.S
     return client
 
 
-def implicit_tls(server: MailServer, port: str, pipelining: bool) -> smtp_blocking.SMTP:
+def implicit_tls(server: MailServer, port: str, pipelining: bool, backend: Backend = BLOCKING) -> Client:
     """A client with TLS from the start, the certificate verified."""
     context = certificates.client_context()
-    return smtp_blocking.SMTP_SSL(HOST, server.ports[port], timeout=TIMEOUT, context=context, pipelining=pipelining)
+    options = {"timeout": TIMEOUT, "context": context, "pipelining": pipelining}
+    return backend.open("SMTP_SSL", HOST, server.ports[port], **options)
 
 
-def lmtp(server: MailServer, port: str, pipelining: bool) -> smtp_blocking.SMTP:
+def lmtp(server: MailServer, port: str, pipelining: bool, backend: Backend = BLOCKING) -> Client:
     """A client of LMTP over TCP."""
-    return smtp_blocking.LMTP(HOST, server.ports[port], timeout=TIMEOUT, pipelining=pipelining)
+    return backend.open("LMTP", HOST, server.ports[port], timeout=TIMEOUT, pipelining=pipelining)
 
 
-def lmtp_unix(server: MailServer, port: str, pipelining: bool) -> smtp_blocking.SMTP:
+def lmtp_unix(server: MailServer, port: str, pipelining: bool, backend: Backend = BLOCKING) -> Client:
     """A client of LMTP over a Unix socket."""
-    return smtp_blocking.LMTP(str(server.path), timeout=TIMEOUT, pipelining=pipelining)
+    return backend.open("LMTP", str(server.path), timeout=TIMEOUT, pipelining=pipelining)
 
 
 class Door(NamedTuple):
@@ -62,7 +66,7 @@ class Door(NamedTuple):
 
     server: str
     port: str
-    connect: Callable[[MailServer, str, bool], smtp_blocking.SMTP]
+    connect: Callable[[MailServer, str, bool, Backend], Client]
     login: bool = False
 
 
@@ -79,15 +83,16 @@ DOORS = {
 
 
 class OpenDoor(NamedTuple):
-    """A door of a server that is running."""
+    """A door of a server that is running, and whose clients go through it."""
 
     kind: Door
     server: MailServer
     pipelining: bool
+    backend: Backend = BLOCKING
 
-    def connect(self) -> smtp_blocking.SMTP:
+    def connect(self) -> Client:
         """A client that may send."""
-        client = self.kind.connect(self.server, self.kind.port, self.pipelining)
+        client = self.kind.connect(self.server, self.kind.port, self.pipelining, self.backend)
         if self.kind.login:
             try:
                 client.login("user00", PASSWORDS["user00"])

@@ -5,35 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from email import message_from_bytes, policy
 from email.message import EmailMessage
-from typing import NamedTuple
 
 import pytest
 
-from tests import certificates
-from tests.conformance.backends import BACKENDS, Backend, Client
+from tests.conformance.backends import BACKENDS, Backend
 from tests.leaks import nothing_left_behind
 
-from .doors import SENDER, TIMEOUT
-from .mailboxes import PASSWORDS, MailServer, address, without_added
+from .doors import DOORS, SENDER, OpenDoor
+from .mailboxes import MailServer, address, without_added
 from .messages import BODIES, new_ident, with_header
-from .processes import HOST
 
-
-class Way(NamedTuple):
-    """A server (the name of its fixture), a port, and how a client gets in there."""
-
-    server: str
-    port: str
-    kind: str = "SMTP"
-    login: bool = False
-
-
-WAYS = {
-    "postfix": Way("postfix", "plain"),
-    "postfix starttls login": Way("postfix", "submission", login=True),
-    "exim tls": Way("exim", "tls", "SMTP_SSL"),
-    "dovecot lmtp": Way("dovecot", "lmtp", "LMTP"),
-}
+WAYS = ["postfix plain", "postfix starttls login", "exim tls", "dovecot lmtp"]
 
 
 @pytest.fixture(params=[backend for backend in BACKENDS if backend.coroutines], ids=lambda backend: backend.name)
@@ -45,24 +27,14 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     found.stop()
 
 
-def connected(backend: Backend, way: Way, server: MailServer) -> Client:
-    """A client that may send."""
-    options = {"context": certificates.client_context()} if way.kind == "SMTP_SSL" else {}
-    client = backend.open(way.kind, HOST, server.ports[way.port], timeout=TIMEOUT, **options)
-    if way.login:
-        client.starttls(context=certificates.client_context())
-        assert client.login("jürgen", PASSWORDS["jürgen"])[0] == 235
-    return client
-
-
 @pytest.mark.parametrize("name", WAYS)
 def test_what_is_sent_arrives(request: pytest.FixtureRequest, backend: Backend, name: str) -> None:
     """Plain text, leading dots and octets of every kind arrive as they were sent, over one connection."""
-    way = WAYS[name]
-    server: MailServer = request.getfixturevalue(way.server)
+    server: MailServer = request.getfixturevalue(DOORS[name].server)
+    door = OpenDoor(DOORS[name], server, True, backend)
     sent = []
     with nothing_left_behind():
-        with connected(backend, way, server) as client:
+        with door.connect() as client:
             for body in ("plain", "dots", "not UTF-8", "a dot at the end"):
                 ident = new_ident()
                 message = with_header(ident, BODIES[body])
@@ -73,18 +45,18 @@ def test_what_is_sent_arrives(request: pytest.FixtureRequest, backend: Backend, 
         assert without_added(server.message("user30", ident)) == stored
 
 
-@pytest.mark.parametrize("name", ["postfix", "dovecot lmtp"])
+@pytest.mark.parametrize("name", ["postfix plain", "dovecot lmtp"])
 def test_some_of_fifty_recipients_are_refused(request: pytest.FixtureRequest, backend: Backend, name: str) -> None:
     """Exactly those that were refused are reported, each with its own answer, and the others have the message."""
-    way = WAYS[name]
-    server: MailServer = request.getfixturevalue(way.server)
+    server: MailServer = request.getfixturevalue(DOORS[name].server)
+    door = OpenDoor(DOORS[name], server, True, backend)
     users = [f"user{n:02}" for n in range(30)]
     strangers = [f"stranger{n}" for n in range(20)]
     recipients = [address(user) for pair in zip(users, strangers, strict=False) for user in pair]
     recipients += [address(user) for user in users[20:]]
     ident = new_ident()
     message = with_header(ident, BODIES["plain"])
-    with connected(backend, way, server) as client:
+    with door.connect() as client:
         refused = client.sendmail(SENDER, recipients, message.sent)
         assert client.noop()[0] == 250
     assert len(recipients) == 50
@@ -103,7 +75,7 @@ def test_international_addresses_and_headers_arrive(postfix: MailServer, backend
     message["Subject"], message["Date"] = "Grüße, 世界", "Sun, 22 Nov 2026 12:00:00 +0000"
     message["Message-ID"] = ident = new_ident()
     message.set_content(".Viele Grüße\n", cte="8bit")
-    with connected(backend, WAYS["postfix"], postfix) as client:
+    with OpenDoor(DOORS["postfix plain"], postfix, True, backend).connect() as client:
         assert client.send_message(message) == {}
     read = message_from_bytes(postfix.message("jürgen", ident), policy=policy.SMTPUTF8)
     assert [read[field] for field in message] == [message[field] for field in message]

@@ -2,17 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import product
+
 import pytest
 
 import smtp_blocking
+from tests.conformance.backends import BACKENDS
 
-from .doors import DOORS, SENDER, OpenDoor
-from .mailboxes import MailServer, address, without_added
+from .doors import BLOCKING, DOORS, SENDER, OpenDoor
+from .mailboxes import address, without_added
 from .messages import BODIES, header, new_ident, with_header
 
 OUTSIDE = "someone@elsewhere.test"
-#: The doors that decide about a sender, and about a whole message.
+#: The doors that decide about a sender, and about a whole message; and where each backend asks for its refusals: the
+#: blocking one at every door, the others at one of each server.
 SMTP_DOORS = [name for name, door in DOORS.items() if door.server != "dovecot"]
+SMTP_CASES = [*((BLOCKING, name) for name in SMTP_DOORS), *product(BACKENDS[1:], ["postfix plain", "exim tls"])]
+LMTP_CASES = [*product([BLOCKING], ["dovecot lmtp", "dovecot lmtp unix"]), *product(BACKENDS[1:], ["dovecot lmtp"])]
+
+
+@pytest.fixture(params=SMTP_CASES, ids=lambda case: f"{case[0].name} {case[1]}")
+def smtp_door(request: pytest.FixtureRequest, pipelining: bool) -> Iterator[OpenDoor]:
+    """A door that decides about senders and messages, on each backend."""
+    yield from opened(request, pipelining)
+
+
+@pytest.fixture(params=LMTP_CASES, ids=lambda case: f"{case[0].name} {case[1]}")
+def lmtp_door(request: pytest.FixtureRequest, pipelining: bool) -> Iterator[OpenDoor]:
+    """A door that answers for each recipient, on each backend."""
+    yield from opened(request, pipelining)
+
+
+def opened(request: pytest.FixtureRequest, pipelining: bool) -> Iterator[OpenDoor]:
+    backend, name = request.param
+    kind = DOORS[name]
+    backend.start()
+    yield OpenDoor(kind, request.getfixturevalue(kind.server), pipelining, backend)
+    backend.stop()
 
 
 def refusal(door: OpenDoor, recipient: str) -> tuple[int, bytes]:
@@ -72,86 +99,78 @@ def test_all_of_fifty_recipients_are_refused(door: OpenDoor) -> None:
     assert without_added(door.server.message("user07", ident)) == message.stored
 
 
-@pytest.mark.parametrize("name", SMTP_DOORS)
-def test_a_refusal_for_now_says_so(request: pytest.FixtureRequest, name: str, pipelining: bool) -> None:
+def test_a_refusal_for_now_says_so(smtp_door: OpenDoor) -> None:
     """A 4xx is reported as one, with its enhanced code (RFC 3463)."""
-    server: MailServer = request.getfixturevalue(DOORS[name].server)
-    with OpenDoor(DOORS[name], server, pipelining).connect() as client:
+    with smtp_door.connect() as client:
         with pytest.raises(smtp_blocking.SMTPRecipientsRefused) as caught:
             client.sendmail(SENDER, address("busy"), "Subject: A test\n\nIt works.\n")
         assert caught.value.temporary
         assert str(caught.value.enhanced) == "4.2.1"
 
 
-@pytest.mark.parametrize("name", SMTP_DOORS)
-def test_a_sender_is_refused(request: pytest.FixtureRequest, name: str, pipelining: bool) -> None:
+def test_a_sender_is_refused(smtp_door: OpenDoor) -> None:
     """A sender that is refused is reported with the answer to MAIL, not with those to what was pipelined behind it."""
-    server: MailServer = request.getfixturevalue(DOORS[name].server)
     ident = new_ident()
     message = with_header(ident, BODIES["plain"])
-    with OpenDoor(DOORS[name], server, pipelining).connect() as client:
+    with smtp_door.connect() as client:
         with pytest.raises(smtp_blocking.SMTPSenderRefused) as caught:
             client.sendmail("banned@client.test", [address("user08"), address("stranger")], message.sent)
         said = b"5.7.1 That sender is not wanted"
-        if DOORS[name].server == "postfix":
+        if smtp_door.kind.server == "postfix":
             said = b"5.7.1 <banned@client.test>: Sender address rejected: That sender is not wanted"
         assert (caught.value.smtp_code, caught.value.smtp_error) == (550, said)
         assert caught.value.sender == "banned@client.test"
         assert client.sendmail(SENDER, address("user08"), message.sent) == {}
-    assert without_added(server.message("user08", ident)) == message.stored  # there is only one
+    assert without_added(smtp_door.server.message("user08", ident)) == message.stored  # there is only one
 
 
-@pytest.mark.parametrize("name", SMTP_DOORS)
-def test_a_message_is_refused(request: pytest.FixtureRequest, name: str, pipelining: bool) -> None:
+def test_a_message_is_refused(smtp_door: OpenDoor) -> None:
     """A message that is refused after its end is reported with that answer, and the next one is sent."""
-    server: MailServer = request.getfixturevalue(DOORS[name].server)
     refused, accepted = new_ident(), new_ident()
-    with OpenDoor(DOORS[name], server, pipelining).connect() as client:
+    with smtp_door.connect() as client:
         with pytest.raises(smtp_blocking.SMTPDataError) as caught:
             client.sendmail(
                 SENDER, [address("user09"), address("stranger")], header(refused, "Refuse me") + b".\n.No.\n"
             )
-        code = 550 if DOORS[name].server == "postfix" else 554
+        code = 550 if smtp_door.kind.server == "postfix" else 554
         assert (caught.value.smtp_code, caught.value.smtp_error) == (code, b"5.6.0 That message is not wanted")
         assert client.sendmail(SENDER, address("user09"), with_header(accepted, BODIES["plain"]).sent) == {}
-    server.message("user09", accepted)
-    assert server.messages("user09", refused) == []
+    smtp_door.server.message("user09", accepted)
+    assert smtp_door.server.messages("user09", refused) == []
 
 
 # -- LMTP: an answer for each recipient after the message -------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["dovecot lmtp", "dovecot lmtp unix"])
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_lmtp_reports_each_recipient(dovecot: MailServer, name: str, place: int, pipelining: bool) -> None:
+def test_lmtp_reports_each_recipient(lmtp_door: OpenDoor, place: int) -> None:
     """Of the recipients that were accepted exactly those are reported whose own answer to the message is a refusal."""
     recipients = [address("user10"), address("user11")]
     recipients.insert(place, address("full"))
     recipients.insert(1, address("stranger"))
     ident = new_ident()
     message = with_header(ident, BODIES["dots"])
-    door = OpenDoor(DOORS[name], dovecot, pipelining)
-    with door.connect() as client:
+    with lmtp_door.connect() as client:
         full = b"5.2.2 <full@example.test> Quota exceeded (mailbox for user is full)"
         assert client.sendmail(SENDER, recipients, message.sent) == {
-            address("stranger"): refusal(door, address("stranger")),
+            address("stranger"): refusal(lmtp_door, address("stranger")),
             address("full"): (552, full),
         }
         assert client.noop()[0] == 250
     for user in ("user10", "user11"):
-        assert without_added(dovecot.message(user, ident)) == message.stored
-    assert dovecot.messages("full", ident) == []
+        assert without_added(lmtp_door.server.message(user, ident)) == message.stored
+    assert lmtp_door.server.messages("full", ident) == []
 
 
-def test_lmtp_reports_a_message_that_nobody_took(dovecot: MailServer, pipelining: bool) -> None:
+def test_lmtp_reports_a_message_that_nobody_took(lmtp_door: OpenDoor) -> None:
     """Where the only recipient that was accepted does not take the message, the message is what was refused."""
     ident = new_ident()
     message = with_header(ident, BODIES["plain"])
-    with OpenDoor(DOORS["dovecot lmtp"], dovecot, pipelining).connect() as client:
+    with lmtp_door.connect() as client:
         with pytest.raises(smtp_blocking.SMTPDataError) as caught:
             client.sendmail(SENDER, [address("stranger"), address("full")], message.sent)
         assert caught.value.smtp_code == 552
         assert caught.value.outcome is not None
         assert [recipient.accepted for recipient in caught.value.outcome.recipients] == [False, True]
         assert client.sendmail(SENDER, address("user12"), message.sent) == {}
-    assert without_added(dovecot.message("user12", ident)) == message.stored
+    assert without_added(lmtp_door.server.message("user12", ident)) == message.stored
