@@ -1,4 +1,5 @@
-"""The threat model names every limit with its value, and each test that a rule is said to be held by is there."""
+"""The threat model names every limit with its value, and each test that a rule or a difference is said to be held by
+is there."""
 
 from __future__ import annotations
 
@@ -12,8 +13,11 @@ import pytest
 from smtp_proto import DEFAULT_TIMEOUTS, Settings
 from smtp_proto.server_session import ServerSession
 
+from .parity.differential_allowed import DIFFERENCES, NORMALISERS
+
 ROOT = Path(__file__).parent.parent
 THREATS = (ROOT / "docs" / "threat-model.md").read_text()
+DIFFERENCES_PAGE = (ROOT / "docs" / "differences.md").read_text()
 TESTING = (ROOT / "docs" / "testing.md").read_text()
 
 # Limits by another name than MAX_...
@@ -72,7 +76,15 @@ def test_every_rule_and_every_class_of_fault_has_its_row() -> None:
     assert len(table("faults")) == 25
 
 
-@pytest.mark.parametrize("row", [*table("rules"), *table("faults")], ids=lambda row: row[2:40])
+def test_every_difference_from_smtplib_has_its_row() -> None:
+    """A row of docs/differences.md is one that the differential test needs, or has tests that are named."""
+    compared = (*(one.row for one in NORMALISERS), *(one.row for one in DIFFERENCES))
+    differences = [line[2:].partition(" | ")[0] for line in DIFFERENCES_PAGE.splitlines() if line.startswith("| ")]
+    apart = [row[2:].partition(" | ")[0] for row in table("differences")]
+    assert [name for name in differences if not name.startswith(("what", *compared))] == apart
+
+
+@pytest.mark.parametrize("row", [*table("rules"), *table("faults"), *table("differences")], ids=lambda row: row[2:40])
 def test_the_tests_of_a_rule_are_there(row: str) -> None:
     named = re.findall(r"`([\w/]+\.py)::(\w*)`", row)
     assert named

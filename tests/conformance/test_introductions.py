@@ -198,6 +198,7 @@ def test_attributes(backend: Backend) -> None:
             assert client.has_extn("size")
             client.sendmail("\xe4@client.test", "b@mx.test", MESSAGE, ["SMTPUTF8"])
             assert client.command_encoding == "utf-8"
+            assert client.file is None
             client.quit()
         client.ehlo_msg = "ehlo"
         client.command_encoding = "ascii"
