@@ -5,6 +5,7 @@ from __future__ import annotations
 from .guard import SURFACE, Guard
 from .guard import in_core as _core
 from .guards_of_loops import LOOPS
+from .guards_of_writing import WRITING
 
 _LIMITS = (
     _core(
@@ -672,47 +673,4 @@ _SERVER = (
     ),
 )
 
-
-def _while_writing(name: str, file: str, old: str, new: str) -> Guard:
-    tests = ("conformance/test_send_many.py", "hostile/test_bodies.py")
-    name = f"what comes while writing is taken in ({name})"
-    return Guard(name, f"backends/{file}.py", old, new, tuple(f"tests/{test}::test_two_full_buffers" for test in tests))
-
-
-_DEADLOCKS = (
-    _while_writing("blocking", "smtp_blocking/transport", "read, write = listen, True", "read, write = False, True"),
-    _while_writing(
-        "asyncio",
-        "smtp_asyncio/transport",
-        "if listen and (self._arrived or (self._ended and not self._writable)):",
-        "if listen and self._ended and not self._writable:",
-    ),
-    _while_writing(
-        "trio, anyio",
-        "smtp_surface/sockets",
-        "await (_either(loop, sock) if listen else loop.wait_writable(sock))",
-        "await loop.wait_writable(sock)",
-    ),
-    _while_writing(
-        "TLS",
-        "smtp_surface/async_tls",
-        "received, self._records = await self.below.send(self._records, timeout, listen)",
-        "received, self._records = await self.below.send(self._records, timeout, False)",
-    ),
-    Guard(
-        "an answer over TLS is to what is out (blocking)",
-        "backends/smtp_blocking/transport.py",
-        "view[:RECORD] if self._holds_back else view",
-        "view",
-        ("tests/conformance/test_send_many.py::test_two_full_buffers",),
-    ),
-    Guard(
-        "what a cancelled send_many leaves is told once and for all",
-        f"{SURFACE}/sending.py",
-        "self.left += self._batch.rest()",
-        "self.left = self._batch.rest()",
-        ("tests/cancellation/test_send_many.py::test_cancelled_at_every_point",),
-    ),
-)
-
-GUARDS = (*_LIMITS, *_REPLIES, *_ARGUMENTS, *_BODIES, *_TLS, *_LOG_INS, *_INTERRUPTIONS, *_SERVER, *_DEADLOCKS, *LOOPS)
+GUARDS = (*_LIMITS, *_REPLIES, *_ARGUMENTS, *_BODIES, *_TLS, *_LOG_INS, *_INTERRUPTIONS, *_SERVER, *WRITING, *LOOPS)
