@@ -380,13 +380,13 @@ class ClientConnection:
         if not due:
             return []
         replies = self._reader.next_plain(due)
-        for reply in replies:
-            command = queue.popleft()
-            if reply.code < 300:
-                self._accepted.append(command)
-                self.state = State.RCPT
-            else:
-                self._sent = None  # not what the fold assumed
+        answered = [queue.popleft() for _ in replies]
+        accepted = [command for command, reply in zip(answered, replies, strict=True) if reply.code < 300]
+        if accepted:
+            self._accepted += accepted
+            self.state = State.RCPT
+        if len(accepted) < len(replies):
+            self._sent = None  # not what the fold assumed
         self.answered += len(replies)
         return replies
 

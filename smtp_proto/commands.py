@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
 from typing import ClassVar, Self, TypeVar
 
 from .errors import InvalidArgument
@@ -138,13 +139,11 @@ class _Envelope(Command):
             return [cls(path, parameters) for path in paths]
         first = cls(paths[0], parameters)
         parameters, end = first.parameters, first.line[len(cls._keyword) + len(paths[0]) :]
-        commands = []
-        for path, octets in zip(paths, lines, strict=True):
-            command = _new(cls)
+        commands = list(map(_new, repeat(cls, len(paths))))
+        for command, path, octets in zip(commands, paths, lines, strict=True):
             _set_path(command, path)
             _set_parameters(command, parameters)
             _set_line(command, cls._keyword + octets + end)
-            commands.append(command)
         return commands
 
     def _checked(self, path: str) -> bytes:
