@@ -128,6 +128,7 @@ class Transaction:
         self._envelope: list[Command] = [mail, *recipients]
         if recipients and not self.chunked:
             self._envelope.append(_DATA)
+        self._asked = len(outcome.replies)
         self._answers = 0  # to recipients so far: answers come in the order of the commands
         self._sender_accepted = False
         self._accepted = self._refused = 0  # recipients so far
@@ -314,7 +315,7 @@ class Transaction:
         """True if the sender was refused, or every recipient."""
         if not self._sender_accepted:
             return self.outcome.mail is not None
-        return self._refused == len(self.outcome.replies)
+        return self._refused == self._asked
 
     @property
     def delivered(self) -> bool:

@@ -141,6 +141,8 @@ class MailConversations(LoginConversations):
 
     def _content(self, msg: Content) -> bytes | Source:
         """Octets, or where they come from; `TypeError` for what is neither."""
+        if isinstance(msg, bytes) and msg:
+            return msg
         if isinstance(msg, (str, bytes, bytearray, memoryview, Message)):
             return message_octets(msg)  # type: ignore[arg-type]  # an email message is refused there
         try:
