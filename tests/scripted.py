@@ -480,6 +480,9 @@ class Conversation:
         if isinstance(self._socket, ssl.SSLSocket):
             raise ScriptFailed("TLS inside TLS is not supported")
         self._start_waiting()
+        failed = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if failed:
+            raise OSError(failed, os.strerror(failed))  # as wrap_socket() would, but that loses the socket then
         # Not the handshake of wrap_socket(): a failed one would take the socket away with it.
         wrapped = context.wrap_socket(self._socket, server_side=True, do_handshake_on_connect=False)
         self._socket = wrapped

@@ -13,6 +13,7 @@ that people assign to `smtp.sock`) only has `sendall` and `recv`, and is used ju
 from __future__ import annotations
 
 import errno
+import os
 import select
 import socket
 import ssl
@@ -216,6 +217,9 @@ class SocketTransport:
             return facts_of(self.sock)
         deadline = None if timeout is None else time.monotonic() + timeout
         before = self.sock.gettimeout()
+        failed = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if failed:
+            raise OSError(failed, os.strerror(failed))  # as `wrap_socket` would, but that loses the socket then
         # An end without close_notify is given as an end (`suppress_ragged_eofs`): one in the middle of a reply is told
         # by the reply being incomplete, and many servers end so after QUIT's 221 (RFC 8446 6.1 forbids it).
         secured = context.wrap_socket(

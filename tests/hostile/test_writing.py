@@ -6,7 +6,9 @@ is never too much.
 
 from __future__ import annotations
 
+import select
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +20,7 @@ import pytest
 import smtp_blocking
 from smtp_blocking import SMTPServerDisconnected
 from smtp_blocking.transport import SocketTransport
+from tests.certificates import client_context
 
 SMALL = 4096  # octets of the sockets' buffers, before the system doubles them
 
@@ -152,3 +155,18 @@ def test_methods_that_others_have_put_in_the_place_of_a_sockets() -> None:
         theirs.sendall(b"y")
         assert transport.receive(None) == b"y"
     assert set(flags) == {0}
+
+
+def test_a_reset_in_front_of_the_handshake() -> None:
+    """A connection that is reset before it is wrapped is an `OSError`, and its socket is closed with the transport."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        theirs, _ = listener.accept()
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        theirs.close()
+    assert select.select([ours], [], [], 10)[0]
+    transport = SocketTransport(ours)
+    with pytest.raises(ConnectionResetError):
+        transport.start_tls(client_context(), "localhost", False, 10)
+    transport.close()
+    assert ours.fileno() == -1
