@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import Coroutine, Iterator
 from typing import Any
@@ -14,6 +15,7 @@ import trio.testing
 import smtp_blocking
 import smtp_trio
 from smtp_surface.async_driver import AsyncTransport
+from smtp_surface.sockets import LARGE, SocketTransport
 from tests.cancellation.stepping import BACKENDS, Backend
 from tests.leaks import nothing_left_behind
 from tests.scripted import Expect, ExpectEOF, ExpectHangUp, ScriptedServer, Send, Signal, Step, WaitFor
@@ -318,6 +320,34 @@ def test_every_coroutine_is_a_checkpoint() -> None:
                 await use()
 
     with smtp_blocking.Server() as server:
+        trio.run(main)
+
+
+def test_small_flights_without_end() -> None:
+    """However small they are, and though none has to wait: other tasks have their turn, and an early answer is seen."""
+    turns = 0
+
+    async def beside() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    async def main() -> None:
+        transport = SocketTransport(smtp_trio.LOOP, ours)
+        theirs.sendall(b"554 no\r\n")
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(beside)
+            found = []
+            for _ in range(2 * LARGE // 1024):
+                found.append((await transport.send([bytes(1024)], None, True)).received)
+                theirs.recv(1024)
+            assert turns
+            tasks.cancel_scope.cancel()
+        assert [octets for octets in found if octets is not None] == [b"554 no\r\n"]
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
         trio.run(main)
 
 
