@@ -126,14 +126,18 @@ _OAUTH = "tests/test_sasl_oauth.py"
 _OURS = "tests/conformance/test_mechanisms.py"
 _LOG_INS = "tests/real_servers/test_log_ins.py"
 _GSASL = ("gsasl", "tests/test_gsasl.py")
+_CYRUS = ("Cyrus SASL", "tests/test_cyrus.py")
 _SIMULATED = (("a simulated peer", "tests/test_sasl_spnego.py"),)
 #: Mechanism: its document, and the tests.
 MECHANISMS: dict[str, tuple[str, Tests]] = {
     "EXTERNAL": ("RFC 4422", Tests("", _OURS, (("Exim", _LOG_INS),))),
     "OAUTHBEARER": ("RFC 7628", Tests(_OAUTH, _OURS, (("Dovecot", _LOG_INS),))),
     "XOAUTH2": ("Google's and Microsoft's documents", Tests(_OAUTH, _OURS, (("Dovecot", _LOG_INS),))),
-    "SCRAM-SHA-256-PLUS": ("RFC 7677, RFC 5929", Tests("", _OURS, (_GSASL,))),
-    "SCRAM-SHA-1-PLUS": ("RFC 5802, RFC 5929", Tests("", "", (_GSASL,))),
+    "SCRAM-SHA-256-PLUS": ("RFC 7677, RFC 5929", Tests("", _OURS, (_GSASL, _CYRUS))),
+    "SCRAM-SHA-1-PLUS": (
+        "RFC 5802, RFC 5929",
+        Tests("", "tests/conformance/test_mechanisms_at_our_server.py", (_GSASL, _CYRUS)),
+    ),
     "SCRAM-SHA-256": ("RFC 7677", Tests(_SCRAM, _OURS, (_GSASL, ("Dovecot", _LOG_INS)))),
     "SCRAM-SHA-1": ("RFC 5802", Tests(_SCRAM, _OURS, (_GSASL,))),
     "CRAM-MD5": ("RFC 2195", Tests(_SASL, _OURS, (("Postfix", _SUBMISSION),))),

@@ -9,7 +9,7 @@ from typing import Any
 from smtp_proto.commands import Bdat, Command, Mail, Rcpt
 from smtp_proto.effects import Flow, Receive, Send
 from smtp_proto.events import BodyReceived, CommandReceived, CommandRejected, ConnectionClosed
-from smtp_proto.handler import Handler, ReceivedMessage
+from smtp_proto.handler import Handler, ReceivedMessage, UserHandler
 from smtp_proto.replies import Reply, ReplyReader
 from smtp_proto.sasl_exchange import Credentials
 from smtp_proto.server import ServerConnection
@@ -26,6 +26,8 @@ RCPT = b"RCPT TO:<b@mx.test>\r\n"
 DATA = b"DATA\r\n"
 QUIT = b"QUIT\r\n"
 TRANSACTION = EHLO + MAIL + RCPT + DATA + b"Subject: x\r\n\r\n..dot\r\n.\r\n"
+
+USER, PASSWORD = "tim", "s3cret words"
 
 #: What a method of a handler gives, or raises if it is an exception.
 Answer = Reply | list[Reply] | Exception | None
@@ -75,6 +77,17 @@ class Deciding(Handler):
 
     def failed(self, session: ServerSession, error: Exception) -> None:
         self.failures.append(error)
+
+
+class Noting(UserHandler):
+    """Knows one user, and keeps who had logged in when QUIT came."""
+
+    def __init__(self) -> None:
+        super().__init__({USER: PASSWORD})
+        self.logged_in: list[Credentials | None] = []
+
+    def quit(self, session: ServerSession) -> None:
+        self.logged_in.append(session.credentials)
 
 
 class Served:

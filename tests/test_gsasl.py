@@ -13,26 +13,14 @@ from pathlib import Path
 import pytest
 
 import smtp_blocking
-from smtp_proto.handler import UserHandler
 from smtp_proto.sasl_exchange import Credentials
-from smtp_proto.server_session import ServerSession, Settings
+from smtp_proto.server_session import Settings
 
 from .certificates import authority, own_certificate, server_context
 from .needs import needs_program
+from .serving import PASSWORD, USER, Noting
 
-USER, PASSWORD = "tim", "s3cret words"
 PATIENCE = 30.0
-
-
-class Noting(UserHandler):
-    """Keeps who had logged in when QUIT came."""
-
-    def __init__(self) -> None:
-        super().__init__({USER: PASSWORD})
-        self.logged_in: list[Credentials | None] = []
-
-    def quit(self, session: ServerSession) -> None:
-        self.logged_in.append(session.credentials)
 
 
 def gsasl(port: int, mechanism: str, *options: str, password: str = PASSWORD) -> str:
