@@ -81,7 +81,7 @@ EXTENSIONS: dict[str, tuple[str, str, Tests]] = {
     "STARTTLS": (
         "RFC 3207",
         "`starttls()`, `tls=`",
-        Tests("", "tests/conformance/test_tls.py", (("Postfix, Exim", _SUBMISSION),)),
+        Tests(_DIALOGUES, "tests/conformance/test_tls.py", (("Postfix, Exim", _SUBMISSION),)),
     ),
     "AUTH": ("RFC 4954", "`login()`, `auth()`: see below", Tests(_DIALOGUES, _SERVER, (("Postfix", _SUBMISSION),))),
     "ENHANCEDSTATUSCODES": (
@@ -130,7 +130,7 @@ _CYRUS = ("Cyrus SASL", "tests/test_cyrus.py")
 _SIMULATED = (("a simulated peer", "tests/test_sasl_spnego.py"),)
 #: Mechanism: its document, and the tests.
 MECHANISMS: dict[str, tuple[str, Tests]] = {
-    "EXTERNAL": ("RFC 4422", Tests("", _OURS, (("Exim", _LOG_INS),))),
+    "EXTERNAL": ("RFC 4422", Tests(_DIALOGUES, _OURS, (("Exim", _LOG_INS),))),
     "OAUTHBEARER": ("RFC 7628", Tests(_OAUTH, _OURS, (("Dovecot", _LOG_INS),))),
     "XOAUTH2": ("Google's and Microsoft's documents", Tests(_OAUTH, _OURS, (("Dovecot", _LOG_INS),))),
     "SCRAM-SHA-256-PLUS": ("RFC 7677, RFC 5929", Tests("", _OURS, (_GSASL, _CYRUS))),

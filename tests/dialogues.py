@@ -201,6 +201,23 @@ DIALOGUES = [
         server=False,  # ours rejects a DATA without recipients, as RFC 2920 3.2 (3) wants
     ),
     Dialogue(
+        "RFC 3207 5",
+        """
+        S: 220 mail.imc.org SMTP service ready
+        C: EHLO mail.example.com
+        S: 250-mail.imc.org offers a warm hug of welcome
+        S: 250-8BITMIME
+        S: 250-STARTTLS
+        S: 250 DSN
+        C: STARTTLS
+        S: 220 Go ahead
+        C: EHLO mail.example.com
+        S: 250-mail.imc.org touches your hand gently for a moment
+        S: 250-8BITMIME
+        S: 250 DSN
+        """,
+    ),
+    Dialogue(
         "RFC 3865 2.1",
         """
         S: 220 trusted.example.com SMTP service ready

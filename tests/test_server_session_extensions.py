@@ -13,7 +13,7 @@ from smtp_proto.server import ServerConnection
 from smtp_proto.server_session import ServerSession, Settings
 
 from .flows import Scripted
-from .serving import EHLO, LHLO, Deciding, replies_in
+from .serving import EHLO, LHLO, Deciding, Served, replies_in
 
 OFFER = ("ETRN", "BURL imap", "XCLIENT NAME ADDR LOGIN", "XFORWARD NAME ADDR")
 MAIL = b"MAIL FROM:<a@client.test>\r\n"
@@ -183,6 +183,32 @@ def test_a_message_from_urls_and_chunks() -> None:
     run = Run(MAIL, RCPT, b"BDAT 3\r\nA\r\nBURL imap://one\r\nBURL imap://two LAST\r\n", handler=handler)
     assert run.codes == [250] * 5
     assert handler.messages[0].content == b"A\r\nfrom imap://one\r\nfrom imap://two\r\n"
+
+
+def test_all_of_it_in_one_segment() -> None:
+    """RFC 4468 3.2 and 3.4: log-in, envelope, chunks and URLs may come at once, and are answered in their order."""
+    handler = Asked(burl=lambda command: b"from " + command.url.encode() + b"\r\n")
+    served = Served(
+        EHLO,
+        b"AUTH PLAIN aGFycnkAaGFycnkAYWNjaW8=\r\n"
+        + MAIL
+        + RCPT
+        + b"BURL imap://one\r\nBDAT 3\r\nA\r\nBURL imap://two LAST\r\n",
+        handler=handler,
+        settings=Settings("mx.test", offer=OFFER, mechanisms=("PLAIN",)),
+        tls=True,
+    )
+    assert served.codes == [250, 235, *[250] * 5]
+    assert [(found.user, found.authorization_identity) for found in handler.credentials] == [("harry", "harry")]
+    assert handler.messages[0].content == b"from imap://one\r\nA\r\nfrom imap://two\r\n"
+
+
+def test_a_url_for_nobody() -> None:
+    """RFC 4468 3.2: behind recipients that were all refused it simply fails, and nothing is fetched."""
+    handler = Asked(rcpt=Reply(550, "5.7.1 Relaying not allowed"), burl=RuntimeError("asked"))
+    run = Run(MAIL + RCPT + b"BURL imap://one LAST\r\n", handler=handler)
+    assert run.codes == [250, 550, 503]
+    assert handler.failures == []
 
 
 @pytest.mark.parametrize("fetched", [Reply(554, "5.6.6 no"), RuntimeError("oops"), Reply(250, "fine"), "text", None])
