@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tests.scripted import ClientHungUp, Conversation, ScriptFailed, Step
+from tests.scripted import ClientHungUp, Conversation, ScriptFailed, Send, Step
 
 #: How a message names itself, in its text and in its addresses.
 _NUMBER = re.compile(rb"number (\d+)")
@@ -118,13 +118,14 @@ class Ledger:
             self.confirmed.add(number)
 
     def _say(self, conversation: Conversation, reply: bytes) -> bool:
-        """Say it, or what a trouble has in its place; True if the reply was whole, and an acceptance."""
+        """Say it, or what a trouble has in its place; True if it was said as a whole."""
         self.replies.append(reply)
         trouble = self._trouble
         if trouble is None or trouble.inside or trouble.at != len(self.replies) - 1:
             conversation.send(reply)
             return True
         self.troubled = True
-        conversation.play(trouble.steps(reply))
+        steps = trouble.steps(reply)
+        conversation.play(steps)
         self._over = not trouble.goes_on
-        return trouble.goes_on
+        return any(isinstance(step, Send) and reply in step.data for step in steps)
