@@ -37,9 +37,9 @@ def resent_prefix(message: Message[Any, Any]) -> str:
 
 
 # A mailbox as nearly all are: dot-atoms, alone or in angle brackets behind a display name of words (RFC 5322 3.4).
-_ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]"
-_ADDRESS = rf"({_ATEXT}+(?:\.{_ATEXT}+)*@{_ATEXT}+(?:\.{_ATEXT}+)*)"
-_PLAIN_MAILBOX = re.compile(rf" *(?:(?:{_ATEXT}|[. ])*<{_ADDRESS}>|{_ADDRESS}) *")
+_ATEXT = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~-"
+_ADDRESS = rf"([{_ATEXT}]+(?:\.[{_ATEXT}]+)*@[{_ATEXT}]+(?:\.[{_ATEXT}]+)*)"
+_PLAIN_MAILBOX = re.compile(rf"(?:[. {_ATEXT}]*<{_ADDRESS}>| *{_ADDRESS}) *")
 
 
 def _addresses(headers: Iterable[object]) -> list[str]:
