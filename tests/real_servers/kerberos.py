@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.needs import needs_program
+
 from .processes import HOST, Prepared, directory, free_ports, needs_server, running
 
 PACKAGES = "apt-get install krb5-kdc krb5-admin-server krb5-user"
@@ -26,6 +28,8 @@ _CONFIGURATION = f"""\
   dns_lookup_realm = false
   dns_canonicalize_hostname = false
   rdns = false
+  # TCP is tried first: that its port is free is known.
+  udp_preference_limit = 1
 [domain_realm]
   {SERVICE} = {REALM}
 [realms]
@@ -35,7 +39,7 @@ _CONFIGURATION = f"""\
 """
 _SERVER = f"""\
 [kdcdefaults]
-  kdc_listen = {HOST}:{{port}}
+  kdc_listen = ""
   kdc_tcp_listen = {HOST}:{{port}}
 [realms]
   {REALM} = {{{{
@@ -58,6 +62,8 @@ class Realm(NamedTuple):
 def realm(user: str, password: str) -> Iterator[Realm]:
     """The realm, for the time of the block, with a user and the service smtp at `SERVICE`."""
     program = needs_server("krb5kdc", PACKAGES, "root")
+    for other in ("kdb5_util", "kadmin.local", "kinit"):
+        needs_program(other, PACKAGES.removeprefix("apt-get install "))
     with directory("kerberos") as base:
         environment = {
             "KRB5_CONFIG": f"{base}/krb5.conf",
