@@ -92,12 +92,12 @@ EXTENSIONS: dict[str, tuple[str, str, Tests]] = {
     "DSN": (
         "RFC 3461, RFC 6533",
         "by recipient with `Recipient`",
-        Tests(_EXAMPLES, _SERVER, (("Postfix", _SUBMISSION), ("Exim", _REAL))),
+        Tests(_DIALOGUES, _SERVER, (("Postfix", _SUBMISSION), ("Exim", _REAL))),
     ),
     "DELIVERBY": ("RFC 2852", "", Tests(_DIALOGUES, _SERVER)),
     "FUTURERELEASE": ("RFC 4865", "", Tests("", _SERVER)),
     "MT-PRIORITY": ("RFC 6710", "", Tests(_DIALOGUES, _SERVER)),
-    "REQUIRETLS": ("RFC 8689", "over TLS only", Tests(_EXAMPLES, _SERVER)),
+    "REQUIRETLS": ("RFC 8689", "over TLS only", Tests(_DIALOGUES, _SERVER)),
     "RRVS": ("RFC 7293", "", Tests(_DIALOGUES, _SERVER)),
     "NO-SOLICITING": ("RFC 3865", "", Tests(_EXAMPLES, _SERVER)),
     "LIMITS": (

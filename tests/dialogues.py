@@ -218,6 +218,113 @@ DIALOGUES = [
         """,
     ),
     Dialogue(
+        "RFC 3461 10.1",
+        """
+        S: 220 Example.ORG SMTP server here
+        C: EHLO Example.ORG
+        S: 250-Example.ORG
+        S: 250-DSN
+        S: 250-EXPN
+        S: 250 SIZE
+        C: MAIL FROM:<Alice@Example.ORG> RET=HDRS ENVID=QQ314159
+        S: 250 <Alice@Example.ORG> sender ok
+        C: RCPT TO:<Bob@Example.COM> NOTIFY=SUCCESS ORCPT=rfc822;Bob@Example.COM
+        S: 250 <Bob@Example.COM> recipient ok
+        C: RCPT TO:<Carol@Ivory.EDU> NOTIFY=FAILURE ORCPT=rfc822;Carol@Ivory.EDU
+        S: 250 <Carol@Ivory.EDU> recipient ok
+        C: RCPT TO:<Dana@Ivory.EDU> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;Dana@Ivory.EDU
+        S: 250 <Dana@Ivory.EDU> recipient ok
+        C: RCPT TO:<Eric@Bombs.AF.MIL> NOTIFY=FAILURE ORCPT=rfc822;Eric@Bombs.AF.MIL
+        S: 250 <Eric@Bombs.AF.MIL> recipient ok
+        C: RCPT TO:<Fred@Bombs.AF.MIL> NOTIFY=NEVER
+        S: 250 <Fred@Bombs.AF.MIL> recipient ok
+        C: RCPT TO:<George@Tax-ME.GOV> NOTIFY=FAILURE ORCPT=rfc822;George@Tax-ME.GOV
+        S: 250 <George@Tax-ME.GOV> recipient ok
+        C: DATA
+        S: 354 okay, send message
+        C: Subject: reports
+        C: .
+        S: 250 message accepted
+        C: QUIT
+        S: 221 goodbye
+        """,
+    ),
+    Dialogue(
+        "RFC 3461 10.3",
+        """
+        S: 220 Ivory.EDU gateway to FooMail(tm) here
+        C: EHLO Example.ORG
+        S: 250-Ivory.EDU
+        S: 250 DSN
+        C: MAIL FROM:<Alice@Example.ORG> RET=HDRS ENVID=QQ314159
+        S: 250 ok
+        C: RCPT TO:<Carol@Ivory.EDU> NOTIFY=FAILURE ORCPT=rfc822;Carol@Ivory.EDU
+        S: 550 error - no such recipient
+        C: RCPT TO:<Dana@Ivory.EDU> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;Dana@Ivory.EDU
+        S: 250 recipient ok
+        C: DATA
+        S: 354 send message, end with '.'
+        C: Subject: reports
+        C: .
+        S: 250 message received
+        C: QUIT
+        S: 221 bye
+        """,
+    ),
+    Dialogue(
+        "RFC 3461 10.4",
+        """
+        S: 220-Bombs.AF.MIL reporting for duty.
+        S: 220 Electronic mail is to be used for official business only.
+        C: EHLO Example.ORG
+        S: 502 command not implemented
+        C: RSET
+        S: 250 reset
+        C: HELO Example.ORG
+        S: 250 Bombs.AF.MIL
+        C: MAIL FROM:<Alice@Example.ORG>
+        S: 250 ok
+        C: RCPT TO:<Eric@Bombs.AF.MIL>
+        S: 250 ok
+        C: DATA
+        S: 354 send message
+        C: Subject: reports
+        C: .
+        S: 250 message accepted
+        C: MAIL FROM:<>
+        S: 250 ok
+        C: RCPT TO:<Fred@Bombs.AF.MIL>
+        S: 250 ok
+        C: DATA
+        S: 354 send message
+        C: Subject: reports
+        C: .
+        S: 250 message accepted
+        C: QUIT
+        S: 221 Bombs.AF.MIL closing connection
+        """,
+    ),
+    Dialogue(
+        "RFC 3461 10.5",
+        """
+        S: 220 BoonDoggle.GOV says hello
+        C: EHLO Example.ORG
+        S: 250-mail.Example.COM
+        S: 250 DSN
+        C: MAIL FROM:<Alice@Example.ORG> RET=HDRS ENVID=QQ314159
+        S: 250 sender okay
+        C: RCPT TO:<Sam@Boondoggle.GOV> NOTIFY=SUCCESS ORCPT=rfc822;George@Tax-ME.GOV
+        S: 250 recipient okay
+        C: DATA
+        S: 354 send message
+        C: Subject: reports
+        C: .
+        S: 250 message received
+        C: QUIT
+        S: 221 bcnu
+        """,
+    ),
+    Dialogue(
         "RFC 3865 2.1",
         """
         S: 220 trusted.example.com SMTP service ready
@@ -425,6 +532,28 @@ DIALOGUES = [
         S: 550 5.7.17 receiver@example.com is no longer valid
         C: QUIT
         S: 221 So long!
+        """,
+    ),
+    Dialogue(
+        "RFC 8689 A.1, within TLS",
+        """
+        S: 220 mail.example.net ESMTP
+        C: EHLO mail.example.org
+        S: 250-mail.example.net Hello example.org [192.0.2.1]
+        S: 250-SIZE 52428800
+        S: 250-8BITMIME
+        S: 250-PIPELINING
+        S: 250-REQUIRETLS
+        S: 250 HELP
+        C: MAIL FROM:<roger@example.org> REQUIRETLS
+        S: 250 OK
+        C: RCPT TO:<editor@example.net>
+        S: 250 Accepted
+        C: DATA
+        S: 354 Enter message, ending with "." on a line by itself
+        C: Subject: sealed
+        C: .
+        S: 250 OK
         """,
     ),
     Dialogue(
