@@ -144,3 +144,14 @@ def test_pyspnego(monkeypatch: pytest.MonkeyPatch) -> None:
         kinit()
         send(Gssapi(SERVICE))
         assert len(relay.messages) == 2
+
+
+@pytest.mark.skipif(not PYSPNEGO, reason="needs pyspnego[kerberos], which has to be compiled")
+def test_login(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`login` takes the ticket for the host that was said to be connected to, without a name or a password."""
+    with realm(USER, PASSWORD) as tickets, submission(tickets) as (port, _):
+        for name, value in tickets.environment.items():
+            monkeypatch.setenv(name, value)
+        kinit()
+        with smtp_blocking.SMTP(HOST, port, "client.test", TIMEOUT, server_hostname=SERVICE) as client:
+            assert client.login(mechanisms=["GSSAPI"])[0] == 235
