@@ -351,6 +351,29 @@ def test_small_flights_without_end() -> None:
         trio.run(main)
 
 
+def test_a_receive_is_interrupted_at_any_time() -> None:
+    """While it waits, and already while other tasks have the turn that they have before; one that is over is not."""
+
+    async def interrupt(transport: SocketTransport) -> None:
+        transport.interrupt()
+
+    async def main() -> None:
+        transport = SocketTransport(smtp_trio.LOOP, ours)
+        with trio.fail_after(PATIENCE):
+            for _ in range(30):  # the order of the two is a matter of chance
+                async with trio.open_nursery() as tasks:
+                    tasks.start_soon(interrupt, transport)
+                    with pytest.raises(TimeoutError):
+                        await transport.receive(None)
+            transport.interrupt()
+            theirs.sendall(b"250 ok\r\n")
+            assert await transport.receive(None) == b"250 ok\r\n"
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        trio.run(main)
+
+
 def test_leaving_by_a_cancellation_says_nothing(backend: Backend) -> None:
     """Who is cancelled in the block is not kept waiting by a goodbye."""
 
