@@ -5,11 +5,9 @@ is done with a socket stands here once: connecting to the first of a host's addr
 listening, reading until a deadline.  Their own streams are not used: they have no way to see what has arrived without
 waiting, and anyio's may have read ahead (`smtp_proto.effects.Poll`).
 
-Good citizens.  A cancellation that is due strikes before the first octet is written or read, and one that comes later
-strikes where the loop waits.  The loop's other tasks have their turn with each public call of a client, while that
-queues for the connection; with each wait and each read; and after each `LARGE` octets that could be written without
-waiting.  Not with each small flight, behind which an answer is read anyway: that would be two more rounds of the loop
-for each message (measured: a twentieth of the time of `sendmail`).
+Good citizens.  Every method but `abort` is a checkpoint before it does anything that could not be done again: a
+cancellation that is due strikes before the first octet, and one that comes later strikes where the loop waits.  The
+loop's other tasks have their turn with each write and each read: one may be about to give `send_many` a message.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ from smtp_proto.effects import Sent
 
 # Octets asked for in one read: the largest TLS record is 16 kB, and replies are smaller.
 READ_SIZE = 65536
-# Octets after which, even if writing never had to wait, other tasks have their turn, and what has arrived is looked at.
+# Octets after which, even if writing never had to wait, what has arrived is looked at.
 LARGE = 32768
 # Seconds after which the next address of a host is tried beside the one that does not answer (RFC 8305 8).
 HAPPY_EYEBALLS_DELAY = 0.25
@@ -97,9 +95,8 @@ class SocketTransport:
         self._loop = loop
         self._source_address = source_address
         self.sock = sock
-        self._scope: Any = None  # of the wait of the `receive` that is under way
-        self._interrupted = False
-        self._written = 0  # octets since the loop had its turn
+        self._scope: Any = None  # of the `receive` that is under way
+        self._written = 0  # octets since what has arrived was looked at
         if sock is not None:
             self._prepare(sock)
 
@@ -138,10 +135,10 @@ class SocketTransport:
                 await (_either(loop, sock) if listen else loop.wait_writable(sock))
             if listen and (received := self._read()) is not None:
                 return Sent(received, [bytes(view)])
+        await loop.cancel_shielded_checkpoint()
         self._written += len(octets)
         if self._written >= LARGE:
             self._written = 0
-            await loop.cancel_shielded_checkpoint()
             if listen:
                 with suppress(OSError):  # of the reading: it comes back with the next one
                     return Sent(self._read() or None, [])
@@ -151,15 +148,13 @@ class SocketTransport:
         """Wait for octets; b"" at the end."""
         loop = self._loop
         self._written = 0
-        self._scope, self._interrupted = None, False
-        # Other tasks have their turn first.  A server on the same machine has often answered then (9 times of 10), and
-        # to look takes 1.3 us, where a wait with its deadline takes 17 to 28 (measured).
-        await loop.checkpoint()
+        # A server on the same machine has often answered by now (9 times of 10), and to look takes 1.3 us, where a wait
+        # with its deadline takes 17 to 28 (measured).
+        await loop.checkpoint_if_cancelled()
         octets = self._read()
         if octets is not None:
+            await loop.cancel_shielded_checkpoint()
             return octets
-        if self._interrupted:
-            raise TimeoutError("interrupted")
         with loop.within(timeout) as self._scope:
             while octets is None:
                 await loop.wait_readable(self._open())
@@ -169,7 +164,6 @@ class SocketTransport:
 
     def interrupt(self) -> None:
         """Let the `receive` that another task is in raise `TimeoutError`: nothing is read before it is given."""
-        self._interrupted = True
         if self._scope is not None:
             self._scope.cancel()
 
