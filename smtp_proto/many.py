@@ -74,9 +74,9 @@ class Mailing:
         return len(self._flight) >= self.window
 
     @property
-    def running_dry(self) -> bool:
-        """True if there is room for as many more messages as are in flight."""
-        return 2 * len(self._flight) <= self.window
+    def roomy(self) -> bool:
+        """True if a quarter of the window is free: enough to go out together, while the rest keeps the line busy."""
+        return 4 * len(self._flight) <= 3 * self.window
 
     @property
     def in_flight(self) -> int:

@@ -295,7 +295,7 @@ def test_what_was_held_was_not_sent() -> None:
 
     def flow() -> Flow[None]:
         for number, hold in enumerate([False, True, True]):
-            assert mailing.running_dry
+            assert mailing.roomy
             yield from mailing.submit(Letter().transaction(session, number, True, "eager", mailing), hold=hold)
         mailing.lose(ConnectionLost("gone"))
         yield from mailing.write()

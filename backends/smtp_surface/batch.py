@@ -138,7 +138,7 @@ class Batch:
     def _refill(self) -> Flow[None]:
         """Send what is at hand before a result is given out: who knows when the next one is asked for."""
         mailing = self._mailing
-        if not self._streams or mailing is None or not mailing.running_dry or len(self._places) > mailing.window:
+        if not self._streams or mailing is None or not mailing.roomy or len(self._places) > mailing.window:
             return
         for _ in range(mailing.window - mailing.in_flight):
             if self._ended or self._mailing is not mailing:
