@@ -110,9 +110,6 @@ class Server(Service):
 
     def _admit(self, sock: socket.socket, peer: object) -> None:
         """A thread for a connection, or a refusal where there are too many."""
-        with suppress(OSError):
-            # Replies are small and wanted at once (what Nagle's algorithm would hold back).
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = SocketTransport(sock), self.new_session(peer)
         thread = threading.Thread(target=self._serve, args=connection, name=f"smtp-server {peer}", daemon=True)
         with self._lock:

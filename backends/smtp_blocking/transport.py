@@ -100,6 +100,10 @@ class SocketTransport:
         if is_socket(sock):
             if sock.fileno() < 0:
                 raise OSError(errno.EBADF, "the socket is closed")
+            with suppress(OSError):  # a Unix socket has no such thing
+                # What is small is wanted at once, and not with what follows (Nagle's algorithm): replies, and the last
+                # of several flights that are under way.
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._wait = _Wait(sock)
         # Only a method of the operating system's socket takes flags: gevent puts its own in the place, which wait all
         # the same.

@@ -6,6 +6,7 @@ only blocking sockets have in `tests/parity/test_facts.py`.
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import pytest
@@ -214,3 +215,10 @@ def test_lmtp_with_one_reply_for_all_is_smtp_with_lhlo(backend: Backend) -> None
     with ScriptedServer(script) as server, backend.connect(server, kind) as client:
         assert client.sendmail("a@client.test", ["b@mx.test", "c@mx.test"], MESSAGE) == {}
         assert client.noop()[0] == 250
+
+
+def test_nothing_small_is_held_back(backend: Backend) -> None:
+    """A socket over TCP sends at once what it is given: of several flights none waits for the one before."""
+    with ScriptedServer([*GREETING, ExpectEOF()]) as server, backend.connect(server) as smtp:
+        assert smtp.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        smtp.close()
