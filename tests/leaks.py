@@ -48,9 +48,9 @@ def nothing_left_behind() -> Iterator[None]:
         gc.collect()
     deadline = time.monotonic() + PATIENCE
     while (left := open_sockets() - sockets) and time.monotonic() < deadline:
-        time.sleep(
-            0.005
-        )  # nothing tells when another thread, the C library's in a lookup for instance, is done with it
+        # Nothing tells when another thread, the C library's in a lookup for instance, is done with it: this is a look
+        # again and no synchronisation, for only the end of PATIENCE decides.
+        time.sleep(0.005)
     assert not left, described(left)
 
 

@@ -1,11 +1,10 @@
-"""GSSAPI (RFC 4752) with real tickets of MIT's Kerberos, at Dovecot's SASL."""
+"""GSSAPI (RFC 4752) with real tickets of MIT's Kerberos, at Dovecot's SASL; `with_pyspnego` has the same through it."""
 
 from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -20,8 +19,6 @@ from .kerberos import SERVICE, Realm, realm
 from .processes import HOST, OWNER, Prepared, directory, free_ports, needs_server, owned, running
 
 PACKAGES = "apt-get install dovecot-core dovecot-submissiond dovecot-gssapi"
-#: Built from source with the headers of Kerberos, which takes minutes: no test may count on it.
-PYSPNEGO = all(find_spec(name) for name in ("spnego", "gssapi", "krb5"))
 USER, PASSWORD = "user00", "words"
 
 _CONFIGURATION = """\
@@ -130,28 +127,3 @@ def test_tickets(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(smtp_blocking.SMTPAuthenticationError):
             send(Gssapi(SERVICE, authorization_identity="somebody-else", context=Ticketed(SERVICE)))
         assert len(relay.messages) == 1
-
-
-@pytest.mark.skipif(not PYSPNEGO, reason="needs pyspnego[kerberos], which has to be compiled")
-def test_pyspnego(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By pyspnego a password logs in, and the tickets of `kinit`; whoever has neither does not."""
-    with logging_in(monkeypatch) as (send, relay):
-        with pytest.raises(Exception, match=r"(?i)credential|cache"):  # whatever it raises where there are none
-            send(Gssapi(SERVICE))
-        send(Gssapi(SERVICE, USER, PASSWORD))
-        with pytest.raises(Exception, match=r"(?i)password|preauth|decrypt"):
-            send(Gssapi(SERVICE, USER, "other"))
-        kinit()
-        send(Gssapi(SERVICE))
-        assert len(relay.messages) == 2
-
-
-@pytest.mark.skipif(not PYSPNEGO, reason="needs pyspnego[kerberos], which has to be compiled")
-def test_login(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`login` takes the ticket for the host that was said to be connected to, without a name or a password."""
-    with realm(USER, PASSWORD) as tickets, submission(tickets) as (port, _):
-        for name, value in tickets.environment.items():
-            monkeypatch.setenv(name, value)
-        kinit()
-        with smtp_blocking.SMTP(HOST, port, "client.test", TIMEOUT, server_hostname=SERVICE) as client:
-            assert client.login(mechanisms=["GSSAPI"])[0] == 235
