@@ -10,8 +10,6 @@ data for each type of binding that both ends can know:
 TLS 1.3's own, tls-exporter (RFC 9266), needs what Python's `ssl` does not give.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 

@@ -12,8 +12,6 @@ What transports must make of it stands with each effect.  All failures of the ne
 a deadline); nothing else is taken for one.
 """
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar
 
@@ -33,7 +31,7 @@ class Effect(Generic[R]):
 
     __slots__ = ()
 
-    def __iter__(self) -> Generator[Effect[R], R, R]:
+    def __iter__(self) -> "Generator[Effect[R], R, R]":
         return (yield self)
 
 
@@ -94,7 +92,7 @@ class Interrupted(Exception):  # it is no error
     """Thrown into a flow that is in a `Receive`, for somebody else has something for it to do; nothing was lost."""
 
 
-class Poll(Effect["bytes | None"]):
+class Poll(Effect[bytes | None]):
     """What has arrived by now, without waiting: None for nothing, b"" for the end."""
 
     __slots__ = ()
@@ -109,7 +107,9 @@ class StartTLS(Effect[TLSFacts | None]):
 
     __slots__ = ("context", "server_hostname", "server_side")
 
-    def __init__(self, context: ssl.SSLContext, server_hostname: str | None = None, server_side: bool = False) -> None:
+    def __init__(
+        self, context: "ssl.SSLContext", server_hostname: str | None = None, server_side: bool = False
+    ) -> None:
         self.context = context
         self.server_hostname = server_hostname
         self.server_side = server_side

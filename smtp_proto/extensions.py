@@ -4,11 +4,9 @@ Every line after the first is a keyword and its parameters.  Keywords are kept w
 they came: a server's nonsense never raises, it only makes the typed view of it None.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from .replies import Reply
 
@@ -39,7 +37,7 @@ class Extensions(Mapping[str, str]):
         self._parameters = {keyword.upper(): value for keyword, value in parameters.items()}
 
     @classmethod
-    def from_reply(cls, reply: Reply) -> Extensions:
+    def from_reply(cls, reply: Reply) -> Self:
         """The extensions that a 250 to EHLO or LHLO lists."""
         parameters: dict[str, str] = {}
         for line in reply.lines[1:]:

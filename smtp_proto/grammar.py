@@ -4,8 +4,6 @@ Text is `str` where a person wrote it (addresses, names, options) and `bytes` wh
 becomes part of a command line passes `clean_text`: it is the one choke point against command injection.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -117,12 +115,12 @@ def xtext(octets: bytes) -> str:
     return "".join(chr(c) if 33 <= c <= 126 and c not in b"+=" else f"+{c:02X}" for c in octets)
 
 
-_HEXCHAR = re.compile(r"\+([0-9A-F]{2})")
-_XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*")
+_HEXCHAR = r"\+([0-9A-F]{2})"
+_XTEXT = r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*"  # both compiled when there is some
 
 
 def parse_xtext(text: str) -> bytes:
     """Decode xtext (RFC 3461 4); `InvalidArgument` if it is none."""
-    if not _XTEXT.fullmatch(text):
+    if not re.fullmatch(_XTEXT, text):
         raise InvalidArgument("xtext", f"{excerpt(text)} is not xtext (RFC 3461)")
-    return _HEXCHAR.sub(lambda hexchar: chr(int(hexchar[1], 16)), text).encode("latin-1")
+    return re.sub(_HEXCHAR, lambda hexchar: chr(int(hexchar[1], 16)), text).encode("latin-1")

@@ -13,8 +13,6 @@ Each table is read from the top, and the first row that fits holds; None in a ro
 `docs/internationalization.md` shows them, and a test compares.
 """
 
-from __future__ import annotations
-
 import re
 from enum import StrEnum
 from functools import cache
@@ -69,48 +67,33 @@ class BodyWay(StrEnum):
     REFUSED = "refused"
 
 
-class WayRule(NamedTuple):
-    """A row of `WAYS`."""
-
-    local_part: Text | None
-    domain: Text | None
-    headers: Headers | None
-    smtputf8: bool | None
-    then: Way
-
-
-class BodyRule(NamedTuple):
-    """A row of `BODY_WAYS`.  `long_lines`: one at least is over `MAX_LINE`; `reencodable`: that would break nothing."""
-
-    body: Body | None
-    long_lines: bool | None
-    reencodable: bool | None
-    eight_bit_mime: bool | None
-    binary_mime: bool | None
-    then: BodyWay
-
+#: A row of `WAYS`: local part, domain, headers, whether SMTPUTF8 is offered, and what is done then.
+WayRule = tuple[Text | None, Text | None, Headers | None, bool | None, Way]
+#: A row of `BODY_WAYS`: the body, whether a line at least is over `MAX_LINE`, whether re-encoding would break nothing,
+#: whether 8BITMIME and BINARYMIME are offered, and what is done then.
+BodyRule = tuple[Body | None, bool | None, bool | None, bool | None, bool | None, BodyWay]
 
 # The local part and the domain stand for those of all addresses: what needs most counts.
-WAYS: Final = (
-    WayRule(Text.ASCII, Text.ASCII, Headers.ASCII, None, Way.AS_GIVEN),
-    WayRule(Text.ASCII, Text.A_LABELS, Headers.ASCII, None, Way.A_LABELS),
-    WayRule(None, None, None, True, Way.SMTPUTF8),
-    WayRule(Text.ASCII, Text.ASCII, Headers.OCTETS, False, Way.AS_GIVEN),
-    WayRule(Text.ASCII, Text.A_LABELS, Headers.OCTETS, False, Way.A_LABELS),
-    WayRule(None, None, None, False, Way.REFUSED),
+WAYS: Final[tuple[WayRule, ...]] = (
+    (Text.ASCII, Text.ASCII, Headers.ASCII, None, Way.AS_GIVEN),
+    (Text.ASCII, Text.A_LABELS, Headers.ASCII, None, Way.A_LABELS),
+    (None, None, None, True, Way.SMTPUTF8),
+    (Text.ASCII, Text.ASCII, Headers.OCTETS, False, Way.AS_GIVEN),
+    (Text.ASCII, Text.A_LABELS, Headers.OCTETS, False, Way.A_LABELS),
+    (None, None, None, False, Way.REFUSED),
 )
 
-BODY_WAYS: Final = (
+BODY_WAYS: Final[tuple[BodyRule, ...]] = (
     # BINARYMIME goes through CHUNKING only (RFC 3030 3): a server that does not offer both offers neither.
-    BodyRule(Body.BINARY, None, None, None, True, BodyWay.BINARY),
-    BodyRule(Body.BINARY, None, True, None, False, BodyWay.REENCODED),
-    BodyRule(Body.BINARY, None, False, None, False, BodyWay.REFUSED),
+    (Body.BINARY, None, None, None, True, BodyWay.BINARY),
+    (Body.BINARY, None, True, None, False, BodyWay.REENCODED),
+    (Body.BINARY, None, False, None, False, BodyWay.REFUSED),
     # Servers break such lines or refuse them; BINARYMIME is for what must not be touched, a signature for instance.
-    BodyRule(None, True, True, None, None, BodyWay.REENCODED),
-    BodyRule(None, True, False, None, True, BodyWay.BINARY),
-    BodyRule(Body.EIGHT_BIT, None, None, True, None, BodyWay.EIGHT_BIT),
-    BodyRule(Body.EIGHT_BIT, None, True, False, None, BodyWay.REENCODED),
-    BodyRule(None, None, None, None, None, BodyWay.AS_IT_IS),
+    (None, True, True, None, None, BodyWay.REENCODED),
+    (None, True, False, None, True, BodyWay.BINARY),
+    (Body.EIGHT_BIT, None, None, True, None, BodyWay.EIGHT_BIT),
+    (Body.EIGHT_BIT, None, True, False, None, BodyWay.REENCODED),
+    (None, None, None, None, None, BodyWay.AS_IT_IS),
 )
 
 
@@ -118,14 +101,14 @@ BODY_WAYS: Final = (
 def way(local_part: Text, domain: Text, headers: Headers, *, smtputf8: bool) -> Way:
     """What to do about addresses and headers, with a server that offers SMTPUTF8 or does not."""
     asked = (local_part, domain, headers, smtputf8)
-    return next(rule.then for rule in WAYS if _fits(rule[:-1], asked))
+    return next(rule[-1] for rule in WAYS if _fits(rule[:-1], asked))
 
 
 @cache
 def body_way(body: Body, *, long_lines: bool, reencodable: bool, eight_bit_mime: bool, binary_mime: bool) -> BodyWay:
     """What to do about the content, with a server that offers 8BITMIME, and BINARYMIME with CHUNKING, or does not."""
     asked = (body, long_lines, reencodable, eight_bit_mime, binary_mime)
-    return next(rule.then for rule in BODY_WAYS if _fits(rule[:-1], asked))
+    return next(rule[-1] for rule in BODY_WAYS if _fits(rule[:-1], asked))
 
 
 def _fits(row: tuple[object, ...], asked: tuple[object, ...]) -> bool:
@@ -135,8 +118,8 @@ def _fits(row: tuple[object, ...], asked: tuple[object, ...]) -> bool:
 # -- what there is -----------------------------------------------------------------------------------------------------
 
 # A message that does not begin with a header field (RFC 5322 2.2) has no headers.
-_FIELD = re.compile(rb"[!-9;-~]+[ \t]*:")
-_END_OF_HEADERS = re.compile(rb"\r\n\r\n|\n\r?\n|\r\r")
+_FIELD = rb"[!-9;-~]+[ \t]*:"  # compiled when there is something to look at, and so is the other
+_END_OF_HEADERS = rb"\r\n\r\n|\n\r?\n|\r\r"
 
 
 class Content(NamedTuple):
@@ -164,9 +147,9 @@ def content_of(octets: bytes) -> Content:
 
 def _utf8_headers(octets: bytes) -> bool:
     """True if the headers have UTF-8 in them.  What is neither ASCII nor UTF-8 is nothing that SMTPUTF8 is for."""
-    if _FIELD.match(octets) is None:
+    if re.match(_FIELD, octets) is None:
         return False
-    end = _END_OF_HEADERS.search(octets)
+    end = re.search(_END_OF_HEADERS, octets)
     headers = octets[: end.start()] if end is not None else octets
     if headers.isascii():
         return False
@@ -179,7 +162,7 @@ def _utf8_headers(octets: bytes) -> bool:
 
 def has_crlf_headers(octets: bytes) -> bool:
     """True if all lines of the header end with CRLF, so that a message can go as it is."""
-    end = _END_OF_HEADERS.search(octets)
+    end = re.search(_END_OF_HEADERS, octets)
     headers = octets[: end.end()] if end is not None else octets
     return headers.count(b"\r\n") == headers.count(b"\n") == headers.count(b"\r")
 

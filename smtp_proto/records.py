@@ -8,14 +8,12 @@ in `__init__` with `set_field`.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 set_field = object.__setattr__
 
-R = TypeVar("R", bound="Record")
 
-
-def _restore(cls: type[R], values: tuple[Any, ...]) -> R:
+def _restore(cls: type[Record], values: tuple[Any, ...]) -> Record:
     record = cls.__new__(cls)
     for name, value in zip(_slots(cls), values, strict=True):
         set_field(record, name, value)

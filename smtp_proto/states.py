@@ -18,8 +18,6 @@ recipient (RFC 2033 4.2), of which only the last moves the state (the connection
 `answered_by_recipient` says so).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from enum import Enum, StrEnum
 from typing import Final, NamedTuple

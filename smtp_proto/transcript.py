@@ -5,11 +5,9 @@ what it is told (`Transcript` with a `clock`), and what is printed can be pasted
 mechanism is shown, of its responses nothing, and of a message its size.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from .commands import Command
 from .errors import RemoteProtocolError
@@ -124,7 +122,7 @@ class Transcript:
         return json.dumps(entries, indent=1)
 
     @classmethod
-    def from_json(cls, text: str) -> Transcript:
+    def from_json(cls, text: str) -> Self:
         """What `to_json` gave; `ValueError` for anything else."""
         import json
 
@@ -141,7 +139,7 @@ class Transcript:
         return made
 
     @classmethod
-    def from_text(cls, text: str) -> Transcript:
+    def from_text(cls, text: str) -> Self:
         """A transcript that was printed, by ``str()`` or `timed`, with or without white space around its lines.
 
         `ValueError` for a line that is none.  Replies are those of the text: what was escaped for people stays so.

@@ -72,7 +72,7 @@ def test_body_ways(body: Body, long_lines: bool, reencodable: bool, eight_bit_mi
         assert chosen is BodyWay.EIGHT_BIT
 
 
-def row(rule: WayRule | BodyRule) -> str:
+def row(rule: tuple[object, ...]) -> str:
     def cell(value: object) -> str:
         return "" if value is None else {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 

@@ -10,8 +10,6 @@ What ends it all, a lost connection or an exception of the source, is raised beh
 learns what is known of each message.
 """
 
-from __future__ import annotations
-
 import smtplib
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
@@ -46,7 +44,7 @@ class Envelope(NamedTuple):
 
     sender: str | None
     recipients: str | Sequence[str] | None
-    message: Content | Message[Any, Any]
+    message: Content
     mail_options: Sequence[str] = ()
     rcpt_options: Sequence[str] = ()
 
@@ -85,7 +83,7 @@ class Feeder(Protocol):
 class Batch:
     """One `send_many`: flows for the surface to run, one result at a time."""
 
-    def __init__(self, client: Client, messages: Messages) -> None:
+    def __init__(self, client: "Client", messages: Messages) -> None:
         if isinstance(messages, (str, bytes, Envelope, Message)):
             raise TypeError(f"send_many takes an iterable of messages, not one {type(messages).__name__}")
         if isinstance(messages, AsyncIterable) and not client._asynchronous:

@@ -3,8 +3,6 @@
 A surface adds the public methods, and how a flow is run; a backend adds its transport.
 """
 
-from __future__ import annotations
-
 import sys
 import warnings
 from datetime import datetime
@@ -36,9 +34,11 @@ from .timeouts import NOT_GIVEN, Timeouts, timeouts_of
 from .tls_policy import TLSPolicy, checked
 
 if TYPE_CHECKING:
-    import ssl
+    from ssl import SSLContext
 
     from .sending import Occupant
+else:
+    SSLContext = Any  # `ssl` is the backends' to import
 
 SMTP_PORT = 25
 SMTP_SSL_PORT = 465
@@ -54,7 +54,7 @@ class Options(TypedDict, total=False):
     chunking: Chunking | None
     transcript: Observer | None
     tls: TLSPolicy
-    context: ssl.SSLContext | None
+    context: SSLContext | None
 
 
 class Client(MailConversations):
@@ -85,7 +85,7 @@ class Client(MailConversations):
 
     #: When to encrypt (`smtp_surface.tls_policy`), and with what context.
     tls: TLSPolicy = "none"
-    context: ssl.SSLContext | None = None
+    context: SSLContext | None = None
 
     _driver: Driver[Any]
     _handed_in = False
@@ -122,7 +122,7 @@ class Client(MailConversations):
         chunking: Chunking | None = None,
         transcript: Observer | None = None,
         tls: TLSPolicy = "none",
-        context: ssl.SSLContext | None = None,
+        context: SSLContext | None = None,
     ) -> None:
         self.tls = checked(tls)
         self.context = context
@@ -260,7 +260,7 @@ class Client(MailConversations):
         if self._sending is not None and self._occupant is not None:
             raise SMTPException("send_many is under way on this client: take all its outcomes, or close it, first")
 
-    def _occupy(self, sending: Occupant) -> None:
+    def _occupy(self, sending: "Occupant") -> None:
         """Let a `send_many` begin or go on; `SMTPException` if another one is under way."""
         if self._occupant is not sending:
             self._refuse_beside_batch()
@@ -299,13 +299,13 @@ class Client(MailConversations):
             yield from Call(self.close)
             raise
 
-    def _default_context(self) -> ssl.SSLContext:
+    def _default_context(self) -> SSLContext:
         """What the backend's `default_ssl_context` makes."""
         raise NotImplementedError
 
     def _context(
-        self, context: ssl.SSLContext | None = None, keyfile: str | None = None, certfile: str | None = None
-    ) -> ssl.SSLContext:
+        self, context: SSLContext | None = None, keyfile: str | None = None, certfile: str | None = None
+    ) -> SSLContext:
         """The context to use, for a method that is called by the application itself: the one that it gives, that of the
         client, or that of the backend."""
         if keyfile is None and certfile is None:
@@ -326,7 +326,7 @@ class Client(MailConversations):
         made.load_cert_chain(certfile, keyfile)
         return made
 
-    def _name_to_verify(self, context: ssl.SSLContext) -> str:
+    def _name_to_verify(self, context: SSLContext) -> str:
         """The name that a certificate must have; `ValueError` if no handshake could begin with it."""
         name = self.server_hostname or self._host
         if context.check_hostname and not name and self.sock is not None:
@@ -336,7 +336,7 @@ class Client(MailConversations):
         return name
 
 
-def _check_tls(context: ssl.SSLContext, server_hostname: str) -> None:
+def _check_tls(context: SSLContext, server_hostname: str) -> None:
     """`ValueError` if a handshake could not even begin: better known before STARTTLS than behind its 220."""
     from smtp_proto.tls import TLSPump
 

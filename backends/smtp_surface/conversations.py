@@ -15,8 +15,6 @@ Errors.  A refusal is returned by the low-level methods and raised by those that
 ends the connection becomes `SMTPServerDisconnected`, with the reason in its text and as its ``__cause__``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from operator import attrgetter
@@ -67,7 +65,7 @@ class Translated:
 
     __slots__ = ("_client",)
 
-    def __init__(self, client: Conversations) -> None:
+    def __init__(self, client: "Conversations") -> None:
         self._client = client
 
     def __enter__(self) -> None:
@@ -557,7 +555,7 @@ class Conversations:
         self.esmtp_features = {}
         self.does_esmtp = False
 
-    def _starttls(self, context: ssl.SSLContext, server_hostname: str | None) -> Flow[Answer]:
+    def _starttls(self, context: "ssl.SSLContext", server_hostname: str | None) -> Flow[Answer]:
         yield from Call(self.ehlo_or_helo_if_needed)
         if not self.has_extn("starttls"):
             raise self._lacking("STARTTLS extension not supported by server.")

@@ -4,8 +4,6 @@ All three that send whole messages run `_transaction`, which returns an `Outcome
 `sendmail` makes of it what `smtplib` would return or raise (`smtp_surface.refusals`).
 """
 
-from __future__ import annotations
-
 import smtplib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from email.message import Message
@@ -113,7 +111,7 @@ class MailConversations(LoginConversations):
 
     def _deliver(
         self,
-        msg: Content | Message[Any, Any],
+        msg: "Content | Message[Any, Any]",
         from_addr: str | None = None,
         to_addrs: str | Sequence[str] | None = None,
         mail_options: Sequence[str] = (),
@@ -126,7 +124,7 @@ class MailConversations(LoginConversations):
 
     def _arguments(
         self,
-        msg: Content | Message[Any, Any],
+        msg: "Content | Message[Any, Any]",
         from_addr: str | None,
         to_addrs: str | Sequence[str] | None,
         mail_options: Sequence[str],
@@ -389,7 +387,7 @@ class MailConversations(LoginConversations):
 
     def _send_message(
         self,
-        msg: Message[Any, Any],
+        msg: "Message[Any, Any]",
         from_addr: str | None = None,
         to_addrs: str | Sequence[str] | None = None,
         mail_options: Sequence[str] = (),
@@ -405,7 +403,7 @@ class MailConversations(LoginConversations):
 
     def _prepared(
         self,
-        msg: Message[Any, Any],
+        msg: "Message[Any, Any]",
         from_addr: str | None,
         to_addrs: str | Sequence[str] | None,
         mail_options: Sequence[str],

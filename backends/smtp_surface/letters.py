@@ -3,8 +3,6 @@
 Who gives an option about the content (BODY=, SMTPUTF8) has decided already, and is taken at that word.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from smtp_proto.channel_binding import TLSFacts
 from smtp_proto.effects import Sent
 
-from .async_driver import AsyncTransport
-
 if TYPE_CHECKING:
     import ssl
+
+    from .async_driver import AsyncTransport
 
 T = TypeVar("T")
 
