@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 set_field = object.__setattr__
 
 
-def _restore(cls: type[Record], values: tuple[Any, ...]) -> Record:
+def _restore(cls: type[Record], values: dict[str, Any]) -> Record:
     record = cls.__new__(cls)
-    for name, value in zip(_slots(cls), values, strict=True):
+    for name, value in values.items():
         set_field(record, name, value)
     return record
 
@@ -53,4 +53,6 @@ class Record:
         return f"{type(self).__name__}({shown})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (type(self), tuple([getattr(self, name) for name in _slots(type(self))]))
+        # A slot may be empty: what it holds is then found out when it is asked for.
+        values = {name: getattr(self, name) for name in _slots(type(self)) if hasattr(self, name)}
+        return _restore, (type(self), values)

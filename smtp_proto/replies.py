@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
 from .buffer import ReceiveBuffer
 from .errors import InvalidArgument, LimitExceeded, RemoteProtocolError
@@ -26,6 +25,8 @@ MAX_REPLY_LINES = 2048
 MAX_REPLY_SIZE = 131072
 
 _CODES = {b"%03d" % code: code for code in range(1000)}
+_LAST = {b"%03d " % code: code for code in range(1000)}  # what the last line of a reply begins with
+_CR = ord("\r")
 # What begins a reply of one line that does not ask for anything and does not close the connection.
 _PLAIN = {b"%03d " % code: code for code in range(200, 600) if code // 100 != 3 and code != 421}
 SEPARATORS = (b" ", b"-")
@@ -33,10 +34,6 @@ LINE_ENDS = (b"\r\n", b"\n")
 
 # C0 without LF, DEL, and C1.
 _UNPRINTABLE = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
-
-# A whole reply within the limits: lines of one code, all but the last with "-" behind it.
-_TEXT = rb"[^\n]{0,%d}\n" % (MAX_REPLY_LINE - len(b"250-\n"))
-_WHOLE = re.compile(rb"([0-9]{3})(?:-%b\1){0,%d}(?: %b|\r?\n)" % (_TEXT, MAX_REPLY_LINES - 1, _TEXT))
 
 
 class Reply(Record):
@@ -46,12 +43,14 @@ class Reply(Record):
     code and lines are.  `raw` holds the octets as they came (or as they would be sent).
     """
 
-    __slots__ = ("_enhanced", "_raw", "code", "lines")
+    # All but the code may be empty: of a reply that was received, what can be made of the rest is made when it is asked
+    # for.  `_raw` is None for one that was built here.
+    __slots__ = ("_enhanced", "_lines", "_raw", "code")
     fields = ("code", "lines")
     code: int
-    lines: tuple[bytes, ...]
+    _lines: tuple[bytes, ...]
     _raw: bytes | None
-    _enhanced: EnhancedStatus | None  # read when it is asked for, and so are the lines of a reply that was received
+    _enhanced: EnhancedStatus | None
 
     def __init__(self, code: int, lines: str | bytes | Iterable[bytes] = b"") -> None:
         if not 0 <= code <= 999:
@@ -61,7 +60,7 @@ class Reply(Record):
         if isinstance(lines, bytes):
             lines = lines.split(b"\n")
         set_field(self, "code", code)
-        set_field(self, "lines", tuple(lines) or (b"",))
+        set_field(self, "_lines", tuple(lines) or (b"",))
         set_field(self, "_raw", None)
 
     @classmethod
@@ -91,28 +90,25 @@ class Reply(Record):
         RFC 2034 4 keeps them out of the greeting, the replies to EHLO and HELO, and 3xx; `ClientConnection` knows
         which replies those are and never reports one there.
         """
-        return self._enhanced
+        try:
+            return self._enhanced
+        except AttributeError:
+            enhanced = enhanced_status(self.code, self.lines[0]) if self.code // 100 != 3 else None
+            set_field(self, "_enhanced", enhanced)
+            return enhanced
 
-    if not TYPE_CHECKING:  # for a type checker it would mean that a reply may have any attribute
-
-        def __getattr__(self, name: str) -> object:
-            """What was not asked for before."""
-            if name == "lines":
-                # The line end is LF or CRLF: a bare LF is tolerated in replies (real servers send it), and one CR at
-                # most is taken off, for a second one is text.
-                raw = self._raw
-                if raw.find(b"\n") == len(raw) - 1:  # nearly all; without the lists it takes half the time
-                    value = (raw[4:-2] if raw.endswith(b"\r\n") else raw[4:-1],)
-                else:
-                    lines = raw.split(b"\n")
-                    del lines[-1]
-                    value = tuple([line[4:-1] if line.endswith(b"\r") else line[4:] for line in lines])
-            elif name == "_enhanced":
-                value = enhanced_status(self.code, self.lines[0]) if self.code // 100 != 3 else None
-            else:
-                raise AttributeError(f"a reply has no {name!r}")
-            set_field(self, name, value)
-            return value
+    @property
+    def lines(self) -> tuple[bytes, ...]:
+        """The text of each line, one at least, without code, separator and line end."""
+        try:
+            return self._lines
+        except AttributeError:
+            # The line end is LF or CRLF: a bare LF is tolerated in replies (real servers send it), and one CR at most
+            # is taken off, for a second one is text.
+            *raw, _ = self.raw.split(b"\n")
+            lines = tuple([line[4:-1] if line.endswith(b"\r") else line[4:] for line in raw])
+            set_field(self, "_lines", lines)
+            return lines
 
     @property
     def text(self) -> str:
@@ -122,13 +118,21 @@ class Reply(Record):
     @property
     def raw(self) -> bytes:
         """The octets as received; for a reply that was built here, as it is sent."""
-        return self._raw if self._raw is not None else self.encode()
+        try:
+            raw = self._raw
+        except AttributeError:
+            raw = self._written()
+            set_field(self, "_raw", raw)
+        return raw if raw is not None else self.encode()
 
     def encode(self) -> bytes:
         """The octets to send, each line ending in CRLF; `InvalidArgument` if a line would break the framing."""
         for line in self.lines:
             if b"\r" in line or b"\n" in line or b"\0" in line:
                 raise InvalidArgument("reply", f"CR, LF or NUL in the text {line!r}")
+        return self._written()
+
+    def _written(self) -> bytes:
         code = b"%03d" % self.code
         *before, last = self.lines
         # RFC 5321 4.2: "code SP text"; the SP stays when the text is empty, for receivers that cut at offset 4.
@@ -139,11 +143,12 @@ class Reply(Record):
         return f"{self.code:03d} {printable(self.text)}"
 
 
-# A reply that was received: its octets were checked, and what they hold is taken apart when it is asked for.  Replies
-# are what is made most, and setting two slots by their descriptors takes a third of the time of `__init__`.
+# A reply that was received: its octets were checked, and it has either them or the lines.  Replies are what is made
+# most, and setting two slots by their descriptors takes a third of the time of `__init__`.
 _new = Reply.__new__
 _set_code: Callable[[Reply, int], None] = Reply.__dict__["code"].__set__
 _set_raw: Callable[[Reply, bytes], None] = Reply.__dict__["_raw"].__set__
+_set_lines: Callable[[Reply, tuple[bytes, ...]], None] = Reply.__dict__["_lines"].__set__
 
 
 def printable(text: str) -> str:
@@ -157,11 +162,30 @@ def without_enhanced_status(reply: Reply) -> Reply:
     return reply
 
 
+def _several(segment: bytes, at: int) -> tuple[int, tuple[bytes, ...], int]:
+    """The reply of several lines that stands there in one piece: its code, its lines and its end; no lines if not.
+
+    Not what is longer than a line may be, so that there cannot be too many of them either.
+    """
+    digits = segment[at : at + 3]
+    most = at + MAX_REPLY_LINE
+    last = segment.find(b"\n%b " % digits, at, most)
+    end = segment.find(b"\n", last + 1, most)
+    if 0 <= last < end and digits in _CODES and segment[last - 1] == _CR == segment[end - 1]:
+        lines = segment[at : last - 1].split(b"\r\n%b-" % digits)
+        # Each line but the last ends where the next one begins with the code: there is no other LF.
+        if segment.count(b"\n", at, last) == len(lines) - 1 and segment[at + 3 : at + 4] == b"-":
+            lines[0] = lines[0][4:]
+            lines.append(segment[last + 5 : end - 1])
+            return _CODES[digits], tuple(lines), end + 1
+    return 0, (), 0
+
+
 class ReplyReader:
     """Octets in, replies out: the client's half of the framing.
 
-    Replies that arrive whole, as nearly all do, are cut out of their segment by one pattern.  What is not whole, or is
-    no reply, goes through the buffer, line by line, until nothing is left of it: there it is found out what is wrong.
+    Replies that arrive whole and in the form that the RFC has for them, as nearly all do, are cut out of their segment
+    at once.  All else goes line by line: there it is found out what is wrong, or still to come.
 
     Invariant: whatever way the octets are split, the same replies come out, and no more than one reply of
     `MAX_REPLY_SIZE` octets and what was fed on top is held.  After an error the reader must not be used again.
@@ -202,20 +226,16 @@ class ReplyReader:
 
     def next_reply(self) -> Reply | None:
         """The next whole reply, or None if more octets are needed; `RemoteProtocolError` if what came is none."""
-        segment, at = self._segment, self._at
-        if not segment and not self._code and not self.buffer.octets:
-            return None
+        segment = self._segment
         if segment:
-            # One line is what nearly all replies have, and for one the pattern takes twice the time.
+            at = self._at
+            code = _LAST.get(segment[at : at + 4])
             end = segment.find(b"\n", at) + 1
-            raw = segment[at:end]
-            code = _CODES.get(raw[:3]) if raw[3:4] == b" " and end - at <= MAX_REPLY_LINE else None
-            if code is None and (match := _WHOLE.match(segment, at)) is not None:
-                raw = match[0]
-                end = at + len(raw)
-                if len(raw) <= MAX_REPLY_SIZE:
-                    code = _CODES[raw[:3]]
-            if code is not None:
+            if code is not None and at < end <= at + MAX_REPLY_LINE and segment[end - 2] == _CR:
+                lines: tuple[bytes, ...] = (segment[at + 4 : end - 2],)
+            else:
+                code, lines, end = _several(segment, at)
+            if lines:
                 if end == len(segment):
                     self._segment = b""
                     self._at = 0
@@ -223,11 +243,12 @@ class ReplyReader:
                     self._at = end
                 reply = _new(Reply)
                 _set_code(reply, code)
-                _set_raw(reply, raw)
+                _set_lines(reply, lines)
                 return reply
-            self._buffer_segment()
+        elif not self._code and not self.buffer.octets:
+            return None
         while True:
-            line = self.buffer.next_line()
+            line = self._next_line()
             if line is None:
                 return None
             digits, separator = line[:3], line[3:4]
@@ -250,7 +271,8 @@ class ReplyReader:
                 _set_raw(reply, b"".join(self._lines))
                 self._code = b""
                 self._lines = []
-                self._segment = self.buffer.take_all()
+                if not self._segment:
+                    self._segment = self.buffer.take_all()
                 return reply
 
     def next_plain(self, most: int) -> list[Reply]:
@@ -273,6 +295,20 @@ class ReplyReader:
             at = 0
         self._at = at
         return replies
+
+    def _next_line(self) -> bytes | None:
+        """The next line, out of the segment as long as it has one."""
+        segment, at = self._segment, self._at
+        end = segment.find(b"\n", at) + 1
+        if not end:
+            self._buffer_segment()
+            return self.buffer.next_line()
+        if end - at > MAX_REPLY_LINE:
+            raise LimitExceeded(f"a line of more than {MAX_REPLY_LINE} octets")
+        self._at = end
+        if end == len(segment):
+            self._segment, self._at = b"", 0
+        return segment[at:end]
 
     def _buffer_segment(self) -> None:
         """What is left of the segment, into the buffer."""

@@ -91,7 +91,7 @@ def test_copies(record: Record, copier: Callable[[Any], Any]) -> None:
     assert repr(other) == repr(record)
     for base in type(record).__mro__:
         for name in getattr(base, "__slots__", ()):
-            assert getattr(other, name) == getattr(record, name)
+            assert getattr(other, name, "empty") == getattr(record, name, "empty")
 
 
 def test_equality() -> None:

@@ -131,7 +131,11 @@ def test_tolerated_forms(octets: bytes, expected: list[tuple[int, list[bytes]]])
 @pytest.mark.parametrize("line", NO_REPLIES)
 def test_what_is_no_reply_line(line: bytes) -> None:
     """Three ASCII digits, then SP, "-" or the line's end; all else is an error at every split, also inside a reply."""
-    for octets, message in ((line, f"not a reply line: {line!r}"), (b"250-a\r\n" + line, "not a reply line: ")):
+    for octets, message in (
+        (line, f"not a reply line: {line!r}"),
+        (b"250-a\r\n" + line, "not a reply line: "),
+        (b"250-a\r\n" + line + b"250 c\r\n", "not a reply line: "),
+    ):
         for pieces in every_split(octets):
             found, error = read(pieces)
             assert found == []
@@ -149,7 +153,9 @@ def test_replies_before_an_error_come_out() -> None:
         )
 
 
-@pytest.mark.parametrize("octets", [b"250-a\r\n550 b\r\n", b"250-a\r\n251-b\r\n", b"250-a\r\n250-b\r\n551 c\r\n"])
+@pytest.mark.parametrize(
+    "octets", [b"250-a\r\n550 b\r\n", b"250-a\r\n251-b\r\n250 c\r\n", b"250-a\r\n250-b\r\n551 c\r\n"]
+)
 def test_codes_of_one_reply_agree(octets: bytes) -> None:
     """A reply whose lines have different codes says nothing; neither code is taken."""
     for pieces in every_split(octets):

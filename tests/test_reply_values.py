@@ -85,7 +85,7 @@ def test_text() -> None:
 def test_no_other_attributes() -> None:
     """What a reply does not have is an `AttributeError`, received or built."""
     for reply in (received(b"250 ok\r\n"), Reply(250)):
-        with pytest.raises(AttributeError, match="a reply has no 'line'"):
+        with pytest.raises(AttributeError, match="no attribute 'line'"):
             reply.line  # type: ignore[attr-defined]  # noqa: B018  # that is the test
 
 

@@ -19,16 +19,24 @@ _LIMITS = (
     _core(
         "a reply line in one segment is bounded",
         "replies",
-        'if raw[3:4] == b" " and end - at <= MAX_REPLY_LINE',
-        'if raw[3:4] == b" "',
+        "at < end <= at + MAX_REPLY_LINE and",
+        "at < end and",
+        "replies.py",
+        "client_hostile.py",
+    ),
+    _core(
+        "a line of a reply in one segment is bounded",
+        "replies",
+        "if end - at > MAX_REPLY_LINE:",
+        "if False:",
         "replies.py",
         "client_hostile.py",
     ),
     _core(
         "a reply in one segment is bounded",
         "replies",
-        "if len(raw) <= MAX_REPLY_SIZE:",
-        "if raw:",
+        "most = at + MAX_REPLY_LINE",
+        "most = len(segment)",
         "replies.py",
         "client_hostile.py",
     ),
@@ -86,6 +94,13 @@ _LIMITS = (
 )
 
 _REPLIES = (
+    _core(
+        "a reply of several lines has no other lines in it",
+        "replies",
+        'if segment.count(b"\\n", at, last) == len(lines) - 1 and',
+        "if",
+        "replies.py",
+    ),
     _core(
         "the codes of one reply agree",
         "replies",
