@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from copy import copy
 from typing import NoReturn
 
 from .body import DataEncoder, MessageText
@@ -163,7 +164,7 @@ class ClientConnection:
         `RemoteProtocolError` that poisoned it.
         """
         if self._error is not None:
-            raise self._error
+            raise copy(self._error)
         name = command.row
         row = TABLE[name]
         before = self._sent or self.sent_state
@@ -193,7 +194,7 @@ class ClientConnection:
         What octets of a message belong to, BDAT and the end of the data, has no place in the middle of a group.
         """
         if self._error is not None:
-            raise self._error
+            raise copy(self._error)
         state = self._sent or self.sent_state
         last = self._queue[-1].row if self._queue else None
         mail, transactions = self._mail, self.transactions
@@ -346,7 +347,7 @@ class ClientConnection:
         call raises it, and nothing may be sent.
         """
         if self._error is not None:
-            raise self._error
+            raise copy(self._error)
         if self.state is State.TLS:
             if not self._reader.quiet:
                 # RFC 3207 6 and CVE-2011-0411: octets sent in the clear that would be taken for the secured server's.
@@ -475,14 +476,15 @@ class ClientConnection:
         self._fail(RemoteProtocolError(message, reply))
 
     def _fail(self, error: RemoteProtocolError) -> NoReturn:
-        self._error = error
+        # What is raised is a copy each time: an error that was raised has a traceback, and its frames this connection.
+        self._error = error.with_traceback(None)
         self.closed = True
         self._out = []
-        raise error
+        raise copy(error) from None
 
     def _check(self) -> None:
         if self._error is not None:
-            raise self._error
+            raise copy(self._error)
 
     # -- from outside -------------------------------------------------------------------------------------------------
 

@@ -223,3 +223,8 @@ def client_that_sent(*group: Command, lmtp: bool = False) -> ClientConnection:
             client.send_body(b"x" * command.size)
     client.data_to_send()
     return client
+
+
+def alike(one: BaseException, other: BaseException) -> bool:
+    """Two exceptions that say the same: a connection that is poisoned raises a new one each time."""
+    return (type(one), one.args, vars(one)) == (type(other), other.args, vars(other))

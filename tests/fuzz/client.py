@@ -34,6 +34,7 @@ from smtp_proto.errors import LocalProtocolError, RemoteProtocolError
 from smtp_proto.events import PAUSED, ConnectionClosed, Event, ReplyReceived, Wait
 from smtp_proto.replies import MAX_REPLY_LINE, MAX_REPLY_SIZE
 from tests.fuzz.inputs import Input, ways
+from tests.pairs import alike
 
 Act = Command | Callable[[ClientConnection], object] | None
 
@@ -140,7 +141,7 @@ class Client:
         try:
             connection.next_event()
         except RemoteProtocolError as again:
-            assert again is error
+            assert alike(again, error)
         else:
             raise AssertionError("poisoned, and goes on")
 

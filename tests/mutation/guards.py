@@ -168,7 +168,7 @@ _REPLIES = (
     _core(
         "broken framing is for good",
         "client",
-        "        self._error = error\n        self.closed = True",
+        "        self._error = error.with_traceback(None)\n        self.closed = True",
         "        self.closed = True",
         "client_hostile.py",
     ),
