@@ -292,42 +292,39 @@ def of_headers(*names: str) -> dict[str, Use]:
 HEADERS = of_headers("To", "From", "Sender", "Cc", "Bcc", "Resent_From", "Resent_Cc")
 
 
-def hostile_use(client: Client, listening: Listening, use: Use) -> None:
+def hostile_use(backend: Backend, use: Use, *extensions: str) -> None:
     """Use it with all poisons: every line that comes is one of the library's, and every answer is that to its own."""
-    for poison in POISON:
-        with suppress(*REFUSED):
-            use(client, poison)
-        # Whatever was refused, the connection is there, and answers to what it is asked.
-        assert client.noop() == (250, b"noop"), ascii(poison)
-        assert listening.wrong == [], ascii(poison)
+    listening = Listening(*extensions)
+    with ScriptedServer([listening]) as server, backend.connect(server) as client:
+        client.ehlo()
+        for poison in POISON:
+            with suppress(*REFUSED):
+                use(client, poison)
+            # Whatever was refused, the connection is there, and answers to what it is asked.
+            assert client.noop() == (250, b"noop"), ascii(poison)
+            assert listening.wrong == [], ascii(poison)
+
+
+OFFERED = ["DSN", "SIZE", "DELIVERBY", "FUTURERELEASE 999 2099-01-01T00:00:00Z", "XOWN", "REQUIRETLS", "MT-PRIORITY"]
+OFFERED += ["RRVS", "NO-SOLICITING", "8BITMIME", "CHUNKING", "PIPELINING"]
 
 
 @pytest.mark.parametrize("name", TYPED)
 def test_typed_parameters(backend: Backend, name: str) -> None:
     """A typed parameter is one word of its line, whatever its value is made of."""
-    listening = Listening("DSN", "SIZE", "DELIVERBY", "FUTURERELEASE 999 2099-01-01T00:00:00Z", "XOWN", "REQUIRETLS")
-    listening.extensions += ("MT-PRIORITY", "RRVS", "NO-SOLICITING", "8BITMIME", "CHUNKING", "PIPELINING")
-    with ScriptedServer([listening]) as server, backend.connect(server) as client:
-        client.ehlo()
-        hostile_use(client, listening, TYPED[name])
+    hostile_use(backend, TYPED[name], *OFFERED)
 
 
 @pytest.mark.parametrize("name", LOG_INS)
 def test_log_ins(backend: Backend, name: str) -> None:
     """What a log-in is made of goes as base64 or not at all, names of hosts not at all."""
-    listening = Listening("STARTTLS")
-    with ScriptedServer([listening]) as server, backend.connect(server) as client:
-        client.ehlo()
-        hostile_use(client, listening, LOG_INS[name])
+    hostile_use(backend, LOG_INS[name], "STARTTLS")
 
 
 @pytest.mark.parametrize("name", HEADERS)
 def test_headers(backend: Backend, name: str) -> None:
     """Headers give addresses, and nothing else of them gets into the envelope."""
-    listening = Listening("PIPELINING")
-    with ScriptedServer([listening]) as server, backend.connect(server) as client:
-        client.ehlo()
-        hostile_use(client, listening, HEADERS[name])
+    hostile_use(backend, HEADERS[name], "PIPELINING")
 
 
 ONCE: dict[str, Callable[[str], dict[str, Any]]] = {
