@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
-import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
-from types import TracebackType
-from typing import Self
 
 import pytest
 
 import smtp_blocking
 from tests.certificates import client_context, server_context
 from tests.conformance.backends import Backend
+from tests.faults import Fault, Faulty
 from tests.scripted import Close, Reset, ScriptedServer, Send, Step
 from tests.scripts import MESSAGE, PATIENCE
 
@@ -95,54 +91,12 @@ def test_between_replies(backend: Backend, session: Session, end: Step) -> None:
         assert exchange.name in ("DATA", "envelope") or not raised.value.may_be_delivered
 
 
-class Cutter:
-    """A proxy that lets through so many octets from the server to the client, and then closes both sides."""
-
-    def __init__(self, server: smtp_blocking.Server, octets: int) -> None:
-        self._server = server
-        self._left = octets
-        self._resources = ExitStack()
-
-    def __enter__(self) -> Self:
-        self._listener = self._resources.enter_context(socket.create_server(("127.0.0.1", 0)))
-        self.host, self.port = self._listener.getsockname()
-        self._thread = threading.Thread(target=self._serve)
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._thread.join(PATIENCE)
-        self._resources.close()
-
-    def _serve(self) -> None:
-        client, _ = self._listener.accept()
-        with client, socket.create_connection((self._server.host, self._server.port)) as server:
-            there = threading.Thread(target=self._copy, args=(client, server))
-            there.start()
-            with suppress(OSError):
-                while self._left and (octets := server.recv(self._left)):
-                    self._left -= len(octets)
-                    client.sendall(octets)
-            for sock in (client, server):
-                with suppress(OSError):
-                    sock.shutdown(socket.SHUT_RDWR)
-            there.join(PATIENCE)
-
-    @staticmethod
-    def _copy(source: socket.socket, target: socket.socket) -> None:
-        with suppress(OSError):
-            while octets := source.recv(65536):
-                target.sendall(octets)
-
-
 @pytest.mark.parametrize("implicit", [False, True], ids=["STARTTLS", "implicit TLS"])
 def test_every_place_under_tls(backend: Backend, implicit: bool) -> None:
     """Cut in the ciphertext, handshake included: an OSError of the handshake, or SMTPServerDisconnected; no hang."""
 
-    def deliver(cutter: Cutter) -> bool:
-        client = connect(backend, cutter, implicit)
+    def deliver(network: Faulty) -> bool:
+        client = connect(backend, network, implicit)
         try:
             if not implicit:
                 client.starttls(context=client_context())
@@ -161,9 +115,9 @@ def test_every_place_under_tls(backend: Backend, implicit: bool) -> None:
         octets, whole = 0, False
         while not whole:
             delivered.append(False)
-            with Cutter(server, octets) as cutter:
+            with Faulty(server.host, server.port, Fault.CUT, octets) as network:
                 try:
-                    whole = deliver(cutter)
+                    whole = deliver(network)
                 except (smtp_blocking.SMTPServerDisconnected, ssl.SSLError, ConnectionError) as error:
                     failures.append(error)
             octets += 41 if backend.name in ALL_CUTS else 163

@@ -12,6 +12,7 @@ import pytest
 import smtp_blocking
 from tests.certificates import authority, client_context, server_context
 from tests.conformance.backends import Backend
+from tests.faults import Faulty
 from tests.scripted import (
     Close,
     Drain,
@@ -26,8 +27,6 @@ from tests.scripted import (
     Step,
 )
 from tests.scripts import GREETING, HASTE, MESSAGE, PATIENCE, FirstOctets, hello, opening, turn
-
-from .test_cuts import Cutter
 
 INJECTED = [
     b"250 injected\r\n",
@@ -179,7 +178,7 @@ def test_proxy_is_no_part_of_the_conversation(backend: Backend) -> None:
     """Through a proxy that lets all through, STARTTLS works as it does without one."""
     with (
         smtp_blocking.Server(tls_context=server_context()) as server,
-        Cutter(server, 1 << 20) as proxy,
+        Faulty(server.host, server.port) as proxy,
         backend.connect(proxy) as client,
     ):
         client.starttls(context=client_context())
