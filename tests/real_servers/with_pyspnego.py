@@ -17,7 +17,7 @@ from tests.needs import needs
 from .doors import TIMEOUT
 from .kerberos import SERVICE, realm
 from .processes import HOST
-from .test_kerberos import PASSWORD, USER, kinit, logging_in, submission
+from .test_kerberos import PASSWORD, USER, kinit, logging_in, with_tickets
 
 
 @pytest.fixture(autouse=True)
@@ -40,9 +40,9 @@ def test_pyspnego(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_login(monkeypatch: pytest.MonkeyPatch) -> None:
     """`login` takes the ticket for the host that was said to be connected to, without a name or a password."""
-    with realm(USER, PASSWORD) as tickets, submission(tickets) as (port, _):
+    with realm(USER, PASSWORD) as tickets, with_tickets(tickets) as service:
         for name, value in tickets.environment.items():
             monkeypatch.setenv(name, value)
         kinit()
-        with smtp_blocking.SMTP(HOST, port, "client.test", TIMEOUT, server_hostname=SERVICE) as client:
+        with smtp_blocking.SMTP(HOST, service.port, "client.test", TIMEOUT, server_hostname=SERVICE) as client:
             assert client.login(mechanisms=["GSSAPI"])[0] == 235
