@@ -3,7 +3,6 @@ clear error."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from email.message import EmailMessage
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 import smtp_blocking
 from smtp_blocking import SMTPException, SMTPRecipientsRefused, SMTPServerDisconnected
 from smtp_proto.transcript import Said
+from tests.auditing import smtplib_events
 from tests.conformance.backends import Backend
 from tests.scripted import Expect, ScriptedServer, Send, Step
 
@@ -191,20 +191,13 @@ def test_a_server_hostname_that_cannot_be_verified_is_said_before_starttls(backe
 
 def test_every_octet_is_audited(backend: Backend) -> None:
     """`smtplib.connect` and `smtplib.send` are raised as the standard library raises them."""
-    heard: list[tuple[str, Any]] = []
-    listening = [True]
-
-    def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        if listening[0] and event.startswith("smtplib."):
-            heard.append((event, arguments[1:]))
-
-    sys.addaudithook(hook)  # which cannot be taken away again
-    try:
-        with ScriptedServer([*EHLO, *QUIT]) as server, backend.connect(server) as client:
-            client.ehlo()
-            address = (server.host, server.port)
-    finally:
-        listening[0] = False
+    with (
+        smtplib_events() as heard,
+        ScriptedServer([*EHLO, *QUIT]) as server,
+        backend.connect(server) as client,
+    ):
+        client.ehlo()
+        address = (server.host, server.port)
     assert heard == [
         ("smtplib.connect", address),
         ("smtplib.send", (b"ehlo client.test\r\n",)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import smtplib
-import sys
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -11,26 +10,24 @@ from typing import Any
 import pytest
 
 import smtp_blocking
+from tests.auditing import smtplib_events
 from tests.certificates import client_context, server_context
 from tests.needs import needs_unix_sockets
 from tests.scripted import ScriptedServer, StartTLS, Step
 from tests.scripts import DELIVERY, GREETING, MESSAGE, NOOP, PATIENCE, QUIT, hello, opening, turn
 
-# An audit hook cannot be taken away again, so there is one for all, and it listens only when it is asked to.
-heard: list[tuple[str, Any]] = []
-listening = False
 
-
-def listen(event: str, arguments: tuple[Any, ...]) -> None:
-    if not listening or not event.startswith("smtplib."):
-        return
-    if event == "smtplib.send" and heard and heard[-1][0] == event:
-        heard[-1] = (event, heard[-1][1] + arguments[1])  # into how many pieces it is cut is nobody's business
-    else:
-        heard.append((event, arguments[1] if event == "smtplib.send" else arguments[1:]))
-
-
-sys.addaudithook(listen)
+def joined(heard: list[tuple[str, tuple[Any, ...]]]) -> list[tuple[str, Any]]:
+    """What was heard, with all that was sent in one go as one: into how many pieces it is cut is nobody's business."""
+    found: list[tuple[str, Any]] = []
+    for event, arguments in heard:
+        if event != "smtplib.send":
+            found.append((event, arguments))
+        elif found and found[-1][0] == event:
+            found[-1] = (event, found[-1][1] + arguments[0])
+        else:
+            found.append((event, arguments[0]))
+    return found
 
 
 def plain(module: Any, server: ScriptedServer) -> None:
@@ -64,21 +61,15 @@ STARTTLS: list[Step] = [*turn(b"starttls", b"220 go"), StartTLS(server_context()
 )
 def test_audit_events(use: Callable[[Any, ScriptedServer], None], script: list[Step], unix: bool) -> None:
     """The events `smtplib.connect` and `smtplib.send`, and their arguments, are those that `smtplib` raises."""
-    global listening  # noqa: PLW0603  # as there is one hook for all
     if unix:
         needs_unix_sockets()
     found: dict[ModuleType, list[tuple[str, Any]]] = {}
     for module in (smtplib, smtp_blocking):
-        with ScriptedServer(script, unix=unix) as server:
-            heard.clear()
-            listening = True
-            try:
-                use(module, server)
-            finally:
-                listening = False
+        with ScriptedServer(script, unix=unix) as server, smtplib_events() as heard:
+            use(module, server)
             address = (server.host, server.port)
         # The one connects to this port, the other to that.
-        found[module] = [(event, "here" if what == address else what) for event, what in heard]
+        found[module] = [(event, "here" if what == address else what) for event, what in joined(heard)]
     theirs, ours = found.values()
     assert len(theirs) == (1 if unix else 2)
     # Letter case of FROM: and TO: is that of the newest Python.
