@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import smtp_blocking
+from smtp_proto.states import Stage
 from tests.certificates import client_context, server_context
 from tests.conformance.backends import Backend, Client
 from tests.scripted import (
@@ -123,7 +124,7 @@ def test_server_that_stops_reading(backend: Backend, tls: bool, deliver: Any) ->
     reached = threading.Event()
     script = [*start, *opening(), *MAIL, *RCPT, *DATA, FIRST, WaitFor(reached)]
     with ScriptedServer(script, strict=False) as server:
-        client = connect(backend, server, tls, timeout=1)
+        client = connect(backend, server, tls, timeout={Stage.BODY: 0.2})
         with pytest.raises(smtp_blocking.SMTPServerDisconnected, match="timed out") as raised:
             deliver(client)
         reached.set()
