@@ -3,25 +3,40 @@
 Runs ruff's rules, ruff's formatting, mypy, pytest under coverage, and the coverage report.  All of
 them run, whatever fails; a summary says at the end which did, and the exit status is 1 if any did.
 
+The tests run in one process more than there are processors, for there are always some that wait.  A file
+of tests is run by one of them as a whole: what its tests share is made once.  The files begin in their
+order, for the longest of them are in folders and come before the others, and at the end short ones are
+wanted.
+
 Arguments go to pytest: `python -m tests -k pipelining`.  A selection of the tests cannot cover all
 of the core, so with arguments the coverage report is printed but its result does not count.
 """
 
 from __future__ import annotations
 
+import os
+import shlex
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# Comparing bytes with str is an error.  Half of this project is about bytes.
+STRICT = "-bb"
+#: The processes that run tests, as pytest-xdist wants them described.
+WORKERS = f"{(os.cpu_count() or 1) + 1}*popen//python={shlex.quote(sys.executable)} {STRICT}"
 
 
 class Check(NamedTuple):
     name: str
     arguments: list[str]  # for the interpreter that runs this
     counts: bool = True
+    environment: Mapping[str, str] = {}  # on top of this process's
 
 
 class Result(NamedTuple):
@@ -30,14 +45,15 @@ class Result(NamedTuple):
     seconds: float
 
 
-def checks(pytest_arguments: list[str]) -> list[Check]:
-    # -bb: comparing bytes with str is an error.  Half of this project is about bytes.
-    pytest = ["-bb", "-m", "coverage", "run", "-m", "pytest", *pytest_arguments]
+def checks(pytest_arguments: list[str], measured: str) -> list[Check]:
+    distribution = ["--tx", WORKERS, "--dist", "loadfile", "--no-loadscope-reorder"]
+    pytest = [STRICT, "-m", "pytest", *distribution, *pytest_arguments]
     return [
         Check("ruff check", ["-m", "ruff", "check"]),
         Check("ruff format", ["-m", "ruff", "format", "--check"]),
         Check("mypy", ["-m", "mypy"]),
-        Check("pytest", pytest),
+        Check("pytest", pytest, environment={"COVERAGE_FILE": f"{measured}/.coverage"}),
+        Check("combine", ["-m", "coverage", "combine", "--quiet", measured]),
         Check("coverage", ["-m", "coverage", "report"], counts=not pytest_arguments),
     ]
 
@@ -46,7 +62,8 @@ def run(check: Check) -> Result:
     # Flushed, because the output of the check goes past our buffer to the same place.
     print(f"\n--- {check.name}: python {' '.join(check.arguments)}", flush=True)
     start = time.monotonic()
-    status = subprocess.run([sys.executable, *check.arguments], cwd=ROOT, check=False).returncode
+    command, environment = [sys.executable, *check.arguments], {**os.environ, **check.environment}
+    status = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
     return Result(check, status, time.monotonic() - start)
 
 
@@ -58,10 +75,11 @@ def describe(result: Result) -> str:
 
 
 def main(pytest_arguments: list[str]) -> int:
-    try:
-        results = [run(check) for check in checks(pytest_arguments)]
-    except KeyboardInterrupt:
-        return 130  # what a shell reports for SIGINT; the check itself has said the rest
+    with tempfile.TemporaryDirectory() as measured:
+        try:
+            results = [run(check) for check in checks(pytest_arguments, measured)]
+        except KeyboardInterrupt:
+            return 130  # what a shell reports for SIGINT; the check itself has said the rest
     print("\n--- summary")
     for result in results:
         print(describe(result))

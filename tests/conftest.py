@@ -1,11 +1,14 @@
-"""What all tests share: the settings of Hypothesis."""
+"""What all tests share: the settings of Hypothesis, the measuring of coverage, and what is said at the end of a run."""
 
 from __future__ import annotations
 
 import os
 
+import coverage
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests import tallies
 
 # No deadlines and no complaints about slow data: both measure the machine and the coverage tracer, not the library.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -13,9 +16,27 @@ settings.register_profile("default", deadline=None, suppress_health_check=[Healt
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True, database=None, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
+# `python -m tests` shares the tests out among several processes, and says in COVERAGE_FILE where each of them leaves
+# what it has measured, in a file of its own.  It begins here, before anything imports what is measured.
+measuring = (
+    coverage.Coverage(data_suffix=True) if {"COVERAGE_FILE", "PYTEST_XDIST_WORKER"} <= os.environ.keys() else None
+)
+if measuring is not None:
+    measuring.start()
+
 
 def pytest_configure(config: pytest.Config) -> None:
     # Hypothesis keeps the choices that it made as keys of dicts, and b"" and 0 have the same hash: under `python -bb`
     # comparing them is an error.  It is theirs, and harmless; ours would not come from inside their package.
     theirs = r"ignore:Comparison between bytes and:BytesWarning:hypothesis\.internal\."
     config.addinivalue_line("filterwarnings", theirs)
+
+
+def pytest_unconfigure() -> None:
+    if measuring is not None:
+        measuring.stop()
+        measuring.save()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    tallies.show(terminalreporter)

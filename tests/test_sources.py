@@ -117,7 +117,9 @@ def test_a_file_that_changes(way: Way, first: bytes, second: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "message", [io.StringIO("text"), io.StringIO(""), "text", 5, None, io.BytesIO(b"a\0b"), b"a\0b"], ids=repr
+    "message",
+    [io.StringIO("text"), io.StringIO(""), "text", 5, None, io.BytesIO(b"a\0b"), b"a\0b"],
+    ids=["file of text", "empty file of text", "text", "number", "nothing", "file with NUL", "NUL"],
 )
 def test_mistakes_that_show_in_front(message: Any) -> None:
     """What is no message, or one with a NUL, is refused before an octet is sent."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -12,9 +11,9 @@ from typing import NamedTuple
 import pytest
 
 from tests.certificates import authority
+from tests.tallies import POINTS
 
 ROOT = Path(__file__).parent.parent.parent
-POINTS = pytest.StashKey[Counter[str]]()
 
 
 class Doors(NamedTuple):
@@ -38,15 +37,8 @@ def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
 
 
 @pytest.fixture
-def points(request: pytest.FixtureRequest) -> Counter[str]:
-    """Where to count the points at which a backend was cancelled."""
-    return request.config.stash.setdefault(POINTS, Counter())
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    counted = terminalreporter.config.stash.get(POINTS, None)
-    if counted:
-        terminalreporter.section("cancellation, points tried by backend")
-        for name, number in counted.items():
-            terminalreporter.line(f"{name:14}{number:6}")
-        terminalreporter.line(f"{'all':14}{counted.total():6}")
+def points(request: pytest.FixtureRequest) -> list[str]:
+    """Where to put the backend's name for each point at which it was cancelled; it is counted at the end of the run."""
+    struck: list[str] = []
+    request.node.user_properties.append((POINTS, struck))
+    return struck
