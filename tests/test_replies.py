@@ -106,6 +106,10 @@ def read(pieces: Iterable[bytes]) -> tuple[list[tuple[int, tuple[bytes, ...], by
     return found, None
 
 
+def line_of(length: int, start: bytes = b"250 ") -> bytes:
+    return start + b"x" * (length - len(start) - 2) + b"\r\n"
+
+
 # -- pairs -------------------------------------------------------------------------------------------------------------
 
 
@@ -193,11 +197,66 @@ def test_any_octets_at_any_split(data: st.DataObject) -> None:
     assert read(bytewise(octets)) == whole
 
 
+MANY = [b"%03d 2.1.%d ok %d\r\n" % (250 + number % 4, number, number) for number in range(40)]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b"250 a\r\n",
+        b"250-a\r\n250 b\r\n",
+        b"250 a\n",
+        b"250\r\n",
+        b"250 a\r\r\n",
+        b"250 \r\n",
+        b"foo\r\n",
+        b"2\n",
+        line_of(MAX_REPLY_LINE - 900),
+        line_of(MAX_REPLY_LINE),
+        line_of(MAX_REPLY_LINE + 1),
+        b"",
+    ],
+    ids=lambda odd: f"{odd[:12]!r}, {len(odd)}",
+)
+@pytest.mark.parametrize("at", [0, 1, 20, 39, 40])
+def test_many_at_once(at: int, odd: bytes) -> None:
+    """Many replies in one piece are those that their octets are one by one, whatever stands among them."""
+    octets = b"".join([*MANY[:at], odd, *MANY[at:]])
+    found, error = read([octets])
+    assert (found, error) == read(bytewise(octets))
+    assert (found, error) == read([octets[:100], octets[100:]])
+    assert b"".join(raw for _, _, raw in found) == (octets if error is None else b"".join(MANY[:at]))
+
+
+def test_what_comes_behind_many() -> None:
+    """What is fed while replies are left comes behind them, and all that is not given out counts as unread."""
+    reader = ReplyReader()
+    left = b"".join(MANY)
+    reader.feed(left)
+    for line in MANY[:10]:
+        reply = reader.next_reply()
+        assert reply is not None
+        assert reply.raw == line
+        left = left.removeprefix(line)
+        assert reader.unread == len(left)
+        assert not reader.quiet
+    reader.feed(b"550 last\r\n25")
+    assert reader.unread == len(left) + 12
+    assert [reader.next_reply() for _ in range(32)] == [
+        *[Reply(int(line[:3]), line[4:-2]) for line in MANY[10:]],
+        Reply(550, "last"),
+        None,
+    ]
+    reader.feed(b"0 a\r\n" + b"".join(MANY))
+    assert reader.next_reply() == Reply(250, "a")
+    assert reader.next_reply() is not None
+    reader.clear()
+    assert reader.quiet
+    assert reader.unread == 0
+    assert reader.next_reply() is None
+
+
 # -- limits ------------------------------------------------------------------------------------------------------------
-
-
-def line_of(length: int, start: bytes = b"250 ") -> bytes:
-    return start + b"x" * (length - len(start) - 2) + b"\r\n"
 
 
 def test_longest_line() -> None:

@@ -41,6 +41,13 @@ _LIMITS = (
         "client_hostile.py",
     ),
     _core(
+        "many replies in one segment are bounded",
+        "replies",
+        "_WORTH_IT < len(segment) <= MAX_REPLY_LINE:",
+        "_WORTH_IT < len(segment):",
+        "replies.py",
+    ),
+    _core(
         "the octets of a reply are bounded",
         "replies",
         "if self._size > MAX_REPLY_SIZE or len(self._lines) > MAX_REPLY_LINES:",
@@ -94,6 +101,13 @@ _LIMITS = (
 )
 
 _REPLIES = (
+    _core(
+        "many replies of one line have no other lines among them",
+        "replies",
+        'if rest or octets.count(b"\\n") != len(lines):',
+        "if rest:",
+        "replies.py",
+    ),
     _core(
         "a reply of several lines has no other lines in it",
         "replies",
