@@ -7,7 +7,7 @@ end with LF in it.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,11 +68,20 @@ class MailServer(NamedTuple):
         found[0].unlink()  # dozens of 5 MB would fill a small disk
         return message
 
-    def order(self, idents: Iterable[str]) -> list[str]:
-        """The Message-IDs of those that have come in, in the order in which they have, as the log has it."""
-        said = self.log.read_text("utf-8", "replace")
-        known = {ident[1:-1] for ident in idents}
-        return [f"<{ident}>" for ident in dict.fromkeys(_LOGGED.findall(said)) if ident in known]
+    def order(self, certain: Collection[str], others: Collection[str] = ()) -> list[str]:
+        """The Message-IDs in the order in which they have come in, as the log has it, as soon as it has all that are
+        `certain`; of the `others` those that it has by then."""
+        known = {ident[1:-1] for ident in (*certain, *others)}
+        found: list[str] = []
+
+        def look() -> bool:
+            said = self.log.read_text("utf-8", "replace")
+            found[:] = [f"<{ident}>" for ident in dict.fromkeys(_LOGGED.findall(said)) if ident in known]
+            return set(certain) <= set(found)
+
+        # Another process writes the log, and may be behind what the client has been told.
+        assert until(look), self._said()
+        return found
 
     def take_all(self, user: str, idents: Collection[str]) -> list[str]:
         """Take as many messages out of a user's Maildir as there are `idents`, and return the Message-IDs they have."""
