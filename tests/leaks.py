@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -15,21 +16,23 @@ PATIENCE = 10.0  # seconds for a thread to end, and for a socket that is being c
 # Threads in which event loops look up names, and which they keep.
 _OF_LOOPS = ("asyncio_", "Trio thread")
 
-# Each entry is one descriptor of this process.  Only here is each also a link that says what it is.
-_DESCRIPTORS = Path("/proc/self/fd")
+# Each entry is one descriptor of this process.
+_DESCRIPTORS = "/proc/self/fd"
+_LISTED = Path(_DESCRIPTORS).is_dir()
 
 
-def open_sockets() -> set[str]:
+def open_sockets() -> set[int]:
     """The sockets that this process has open, by the numbers that the system gives them; none where it does not say."""
-    if not _DESCRIPTORS.is_dir():
-        return set()
-    found = set()
-    for name in os.listdir(_DESCRIPTORS):  # noqa: PTH208  # names are all that is wanted
+    found: set[int] = set()
+    # Before and behind each of thousands of tests, so no more than is needed is asked for.
+    for name in os.listdir(_DESCRIPTORS) if _LISTED else ():  # noqa: PTH208  # names are all that is wanted
         try:
-            found.add(os.readlink(_DESCRIPTORS / name))  # noqa: PTH115  # a socket's link leads nowhere
+            status = os.fstat(int(name))
         except OSError:
             continue  # the descriptor that this loop lists them with
-    return {link for link in found if link.startswith("socket:")}
+        if stat.S_ISSOCK(status.st_mode):
+            found.add(status.st_ino)
+    return found
 
 
 @contextmanager
@@ -54,11 +57,12 @@ def nothing_left_behind() -> Iterator[None]:
     assert not left, described(left)
 
 
-def described(sockets: set[str]) -> list[str]:
+def described(sockets: set[int]) -> list[str]:
     """What the system says of these sockets: protocol, addresses and state, each as it is in /proc/net."""
+    numbers = set(map(str, sockets))
     found = []
     for table in ("tcp", "tcp6", "udp", "udp6", "unix", "netlink"):
         path = Path("/proc/net", table)
         rows = path.read_text("ascii").splitlines() if path.exists() else []
-        found += [f"{table}: {row}" for row in rows if any(each[8:-1] in row.split() for each in sockets)]
-    return [*found, *sorted(sockets)]
+        found += [f"{table}: {row}" for row in rows if numbers & set(row.split())]
+    return [*found, *sorted(numbers)]
