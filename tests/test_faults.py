@@ -8,22 +8,16 @@ from collections.abc import Iterator
 import pytest
 
 import smtp_blocking
-from tests.conformance.backends import BACKENDS, Backend
+from tests.conformance.backends import Backend
 from tests.faults import Fault, Faulty
+from tests.in_turn import in_turn
 from tests.leaks import nothing_left_behind
 from tests.scripts import MESSAGE
 
 TIMEOUT = 0.5  # seconds: for what stalls
 PATIENCE = 10.0  # and for what does not
 
-
-@pytest.fixture(scope="module", params=BACKENDS, ids=lambda backend: backend.name)
-def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
-    """Each backend in turn, with its loop running."""
-    found: Backend = request.param
-    found.start()
-    yield found
-    found.stop()
+backend = in_turn(scope="module")
 
 
 @pytest.fixture(autouse=True)

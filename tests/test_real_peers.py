@@ -18,7 +18,8 @@ from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword, Session
 import smtp_blocking
 from smtp_proto.server_session import Settings
 from tests.certificates import authority, client_context, server_context
-from tests.conformance.backends import BACKENDS, Backend
+from tests.conformance.backends import Backend
+from tests.in_turn import LOOPS, in_turn
 from tests.leaks import nothing_left_behind
 from tests.needs import needs_program
 from tests.scripts import MESSAGE, PATIENCE
@@ -197,14 +198,7 @@ def test_implicit_tls() -> None:
 
 # --- Our asynchronous clients, aiosmtpd's server ------------------------------------------------------------------
 
-
-@pytest.fixture(params=[backend for backend in BACKENDS if backend.coroutines], ids=lambda backend: backend.name)
-def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
-    """Each backend of coroutines in turn."""
-    found: Backend = request.param
-    found.start()
-    yield found
-    found.stop()
+backend = in_turn(LOOPS)
 
 
 def test_every_backend_delivers(backend: Backend) -> None:

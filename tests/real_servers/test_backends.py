@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 
 import pytest
 
-from tests.conformance.backends import BACKENDS, Backend
+from tests.conformance.backends import Backend
+from tests.in_turn import LOOPS, in_turn
 from tests.leaks import nothing_left_behind
 
 from .doors import DOORS, SENDER, OpenDoor
@@ -17,14 +17,7 @@ from .messages import BODIES, new_ident, with_header
 
 WAYS = ["postfix plain", "postfix starttls login", "exim tls", "dovecot lmtp"]
 
-
-@pytest.fixture(params=[backend for backend in BACKENDS if backend.coroutines], ids=lambda backend: backend.name)
-def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
-    """Each backend of coroutines in turn."""
-    found: Backend = request.param
-    found.start()
-    yield found
-    found.stop()
+backend = in_turn(LOOPS)
 
 
 @pytest.mark.parametrize("name", WAYS)

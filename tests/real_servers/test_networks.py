@@ -3,7 +3,6 @@ not have."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ from smtp_proto.outcome import Fate
 from tests.conformance.backends import BACKENDS, Backend
 from tests.conformance.test_send_many import all_of
 from tests.faults import Fault, Faulty
+from tests.in_turn import in_turn
 from tests.leaks import nothing_left_behind
 
 from .doors import SENDER, TIMEOUT
@@ -30,14 +30,7 @@ HASTE = 0.5  # seconds: for what stalls
 # One of each kind of transport: the others have one of these, under another loop.
 KINDS = [backend for backend in BACKENDS if backend.name in ("blocking", "asyncio", "trio")]
 
-
-@pytest.fixture(params=KINDS, ids=lambda backend: backend.name)
-def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
-    """Each of these backends in turn."""
-    found: Backend = request.param
-    found.start()
-    yield found
-    found.stop()
+backend = in_turn(KINDS)
 
 
 class Try(NamedTuple):

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from smtp_proto.outcome import Fate, Outcome
-from tests.conformance.backends import BACKENDS, Backend
+from tests.conformance.backends import Backend
+from tests.in_turn import in_turn
 from tests.leaks import nothing_left_behind
 
 from .doors import SENDER, TIMEOUT
@@ -22,14 +23,7 @@ USERS = ("user40", "user41", "user42")
 # out when it has read it, for the size of a stream is not known before.
 NOBODY, SOME, LARGE = 30, 50, 70
 
-
-@pytest.fixture(params=BACKENDS, ids=lambda backend: backend.name)
-def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
-    """Each backend in turn."""
-    found: Backend = request.param
-    found.start()
-    yield found
-    found.stop()
+backend = in_turn()
 
 
 def to(number: int) -> list[str]:

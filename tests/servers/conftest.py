@@ -10,7 +10,8 @@ import pytest
 
 from smtp_proto.handler import Handler
 from smtp_surface.serving import Service
-from tests.conformance.backends import BACKENDS, AsyncBackend, Backend
+from tests.conformance.backends import AsyncBackend, Backend
+from tests.in_turn import in_turn
 from tests.leaks import nothing_left_behind
 
 
@@ -22,13 +23,7 @@ class Serve(Protocol):
     ) -> AbstractContextManager[Service]: ...
 
 
-@pytest.fixture(scope="session", params=BACKENDS, ids=lambda backend: backend.name)
-def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
-    """Each backend in turn, with its loop running."""
-    found: Backend = request.param
-    found.start()
-    yield found
-    found.stop()
+backend = in_turn(scope="session")
 
 
 @pytest.fixture(autouse=True)
