@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import coverage
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -22,7 +21,9 @@ settings.load_profile("ci" if os.environ.get("CI") else "default")
 # what it has measured, in a file of its own.  It begins here, before anything imports what is measured.
 measuring = None
 if {"COVERAGE_FILE", "PYTEST_XDIST_WORKER"} <= os.environ.keys():
-    measuring = coverage.Coverage(data_suffix=True)
+    from coverage import Coverage
+
+    measuring = Coverage(data_suffix=True)
     measuring.start()
 
 HERE = Path(__file__).parent

@@ -31,8 +31,8 @@ from tests.pairs import Cut, alike, at_random, whole
 from tests.splitting import bytewise
 from tests.walks import Step, Walk
 
-# Walks, in batches so that it can be seen how far they have come.  All tests here take 45 seconds of one core under
-# coverage, 20 without.
+# Walks, in batches so that it can be seen how far they have come.  All tests here take 20 seconds of one core, 45 under
+# coverage.
 BATCHES = 20
 WALKS_IN_BATCH = 100
 # Batches whose octets are tampered with, for each end, and in how many ways each walk's.
