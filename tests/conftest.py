@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +37,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # comparing them is an error.  It is theirs, and harmless; ours would not come from inside their package.
     theirs = r"ignore:Comparison between bytes and:BytesWarning:hypothesis\.internal\."
     config.addinivalue_line("filterwarnings", theirs)
+    # Whoever is started in the background ignores it, and what it starts does so, too; tests send it to both.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)

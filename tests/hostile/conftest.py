@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Iterator
 
@@ -43,11 +42,3 @@ def _bounded_and_nothing_left_behind(request: pytest.FixtureRequest) -> Iterator
         if used is not None:
             used.settle()
     assert time.monotonic() - start < BOUND
-
-
-@pytest.fixture(autouse=True)
-def _interruptible() -> Iterator[None]:
-    """SIGINT raises KeyboardInterrupt, also where the tests were started in the background and it is ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
