@@ -58,7 +58,6 @@ from .events import (
 from .extensions import Extensions
 from .grammar import EnhancedStatus
 from .outcome import Outcome, Phase, RecipientOutcome
-from .replay import Replay, ReplayError, replay
 from .replies import Reply
 from .sasl import Mechanism
 from .session import ClientSession
@@ -69,23 +68,23 @@ from .transcript import Said, Transcript
 if TYPE_CHECKING:
     from .engine import Cancelled, Engine
     from .handler import Handler, ReceivedMessage, UserHandler
+    from .replaying import Replay, ReplayError, replay
     from .server import ServerConnection, ServerEvent
     from .server_session import ServerSession, Settings
 
 _ON_DEMAND = {
-    *("Cancelled", "Engine", "Handler", "ReceivedMessage", "UserHandler"),
-    *("ServerConnection", "ServerEvent", "ServerSession", "Settings"),
+    *("Cancelled", "Engine", "Handler", "ReceivedMessage", "Replay", "ReplayError", "UserHandler"),
+    *("ServerConnection", "ServerEvent", "ServerSession", "Settings", "replay"),
 }
 
 
 def __getattr__(name: str) -> Any:
     """What a client needs none of is imported when somebody asks for it: that is a fifth of the time of the import."""
     if name in _ON_DEMAND:
-        from . import engine, handler, server, server_session
+        from . import engine, handler, replaying, server, server_session
 
-        return next(
-            getattr(module, name) for module in (engine, handler, server, server_session) if hasattr(module, name)
-        )
+        modules = (engine, handler, replaying, server, server_session)
+        return next(getattr(module, name) for module in modules if hasattr(module, name))
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

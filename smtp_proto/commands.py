@@ -304,7 +304,7 @@ class Bdat(Command):
 
 
 # RFC 4467 3: what stands behind the mechanism of URLAUTH lets anybody fetch the message who knows it.
-_URLAUTH = re.compile(r"(;urlauth=)[^ ]*", re.IGNORECASE)
+_URLAUTH = r"(?i)(;urlauth=)[^ ]*"  # compiled when there is one
 
 
 class Burl(Command):
@@ -322,7 +322,7 @@ class Burl(Command):
     def __init__(self, url: str, last: bool = False) -> None:
         # Not `clean_text`, which would show the secret.
         if not WORD.fullmatch(url) or not url.isascii() or len(url) > MAX_COMMAND_LENGTH:
-            raise InvalidArgument("URL", f"{excerpt(_URLAUTH.sub('', url))} is not one word of ASCII")
+            raise InvalidArgument("URL", f"{excerpt(re.sub(_URLAUTH, '', url))} is not one word of ASCII")
         set_field(self, "url", url)
         set_field(self, "last", last)
         set_field(self, "row", "BURL LAST" if last else "BURL")
@@ -330,7 +330,7 @@ class Burl(Command):
 
     @property
     def shown(self) -> str:
-        return _URLAUTH.sub(r"\1***", super().shown)
+        return re.sub(_URLAUTH, r"\1***", super().shown)
 
     def __repr__(self) -> str:
         return f"Burl({self.shown[5:]!r})"
@@ -361,7 +361,7 @@ class _Attributes(Command):
             raise InvalidArgument("attributes", f"{self.verb} needs one at least")
         line = self.verb.encode()
         for name, value in attributes.items():
-            if not _ATTRIBUTE_NAME.fullmatch(name):
+            if not (name.isascii() and name.isalpha()):
                 raise InvalidArgument("attributes", f"{excerpt(name)} is no name of one")
             # `clean_text` would refuse what xtext has a way to write; the lone surrogate is what is left to refuse.
             try:
@@ -377,9 +377,6 @@ class _Attributes(Command):
 
     def __getitem__(self, name: str) -> str:
         return dict(self.attributes)[name]
-
-
-_ATTRIBUTE_NAME = re.compile(r"[A-Za-z]+")
 
 
 class XClient(_Attributes):
@@ -506,7 +503,7 @@ class Raw(Command):
             return "***"
         words = self.text.decode("latin-1").split(None, 2)
         if words and words[0].upper() == "BURL":
-            return _URLAUTH.sub(r"\1***", super().shown)
+            return re.sub(_URLAUTH, r"\1***", super().shown)
         if words and words[0].upper() == "AUTH" and len(words) > 1:
             # Whatever follows the mechanism may be a password, however badly the line is put together.
             return f"AUTH {words[1]} ***" if len(words) > 2 and SASL_MECHANISM.fullmatch(words[1]) else "AUTH ***"

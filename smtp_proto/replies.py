@@ -28,7 +28,7 @@ MAX_REPLY_LINES = 2048
 MAX_REPLY_SIZE = 131072
 
 _CODES = {b"%03d" % code: code for code in range(1000)}
-_LAST = {b"%03d " % code: code for code in range(1000)}  # what the last line of a reply begins with
+_LAST = {digits + b" ": code for digits, code in _CODES.items()}  # what the last line of a reply begins with
 _CR = ord("\r")
 _beginning, _text = itemgetter(slice(4)), itemgetter(slice(4, None))
 _WORTH_IT = 200  # octets with some ten replies in them: to make fewer at once is no gain

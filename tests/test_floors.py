@@ -50,7 +50,7 @@ FLOORS = [
     {"effects"},
     {"tls"},
     {"engine"},
-    {"replay"},
+    {"replaying"},
     {"session"},
     {"writing"},
     {"transaction"},

@@ -28,7 +28,6 @@ from smtp_proto.extensions import Extensions
 from smtp_proto.grammar import clean_text
 from smtp_proto.outcome import Outcome, Phase
 from smtp_proto.parameter import Parameter, lacking
-from smtp_proto.parsing import written_command
 from smtp_proto.replies import Reply
 from smtp_proto.session import ClientSession
 from smtp_proto.states import Stage, State
@@ -286,6 +285,8 @@ class Conversations:
                 connection.send_raw(octets + bCRLF)
                 yield from session.flush(Stage.BODY)
                 return
+            from smtp_proto.parsing import written_command  # of use for commands written by hand only
+
             # After a 334 whatever is sent is taken for a response.
             command: Command
             command = Raw(octets, "AUTH response") if connection.state is State.AUTH else written_command(octets)

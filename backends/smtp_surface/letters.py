@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from smtp_proto.body import normalise_line_ends
-from smtp_proto.domains import a_labels, with_a_labels
 from smtp_proto.errors import InvalidArgument
 from smtp_proto.grammar import plain_paths
 from smtp_proto.internationalization import (
@@ -123,6 +122,8 @@ def _body(
 
 def addresses_way(addresses: Iterable[str], headers: Headers, has_extension: HasExtension) -> tuple[Way, str]:
     """How addresses and headers go; and of a domain that has no A-labels, why."""
+    from smtp_proto.domains import a_labels  # plain mail needs none of it
+
     local_part = domain = Text.ASCII
     problem = ""
     for address in addresses:
@@ -146,7 +147,11 @@ def addresses_way(addresses: Iterable[str], headers: Headers, has_extension: Has
 
 def in_ascii(address: str) -> str:
     """An address with its domain as A-labels; as it is where it needs none."""
-    return address if address.isascii() else with_a_labels(path_of(address))
+    if address.isascii():
+        return address
+    from smtp_proto.domains import with_a_labels  # see above
+
+    return with_a_labels(path_of(address))
 
 
 def _not_ascii(addresses: Iterable[str], problem: str) -> UnicodeEncodeError:

@@ -14,7 +14,7 @@ from smtp_proto.effects import Flow, Pull
 from smtp_proto.errors import ConnectionLost
 from smtp_proto.events import ReplyReceived, ServiceClosing
 from smtp_proto.outcome import Outcome
-from smtp_proto.replay import Replay, ReplayError, replay
+from smtp_proto.replaying import Replay, ReplayError, replay
 from smtp_proto.sasl import Mechanism
 from smtp_proto.server_session import Settings
 from smtp_proto.session import ClientSession
