@@ -256,6 +256,17 @@ def test_what_comes_behind_many() -> None:
     assert reader.next_reply() is None
 
 
+def test_plain_replies() -> None:
+    """Replies of one line that are given out together are those that come one by one, whatever their line ends."""
+    lines = [b"250 a\r\n", b"250 b\n", b"550 c\r\r\n", b"250 \n"]
+    reader = ReplyReader()
+    reader.feed(b"".join(lines))
+    found = reader.next_plain(9)
+    assert [reply.raw for reply in found] == lines
+    assert [(reply.code, reply.lines, reply.raw) for reply in found] == read(lines)[0]
+    assert reader.quiet
+
+
 # -- limits ------------------------------------------------------------------------------------------------------------
 
 
