@@ -27,11 +27,12 @@ def hasty(seconds: float) -> Timeout:
 
 
 class Exchange(NamedTuple):
-    """What the server reads before a reply, and the reply."""
+    """What the server reads before a reply, the reply, and as what the client waits for it."""
 
     name: str
     reads: list[Step]
     reply: bytes
+    stage: Stage = Stage.COMMAND
 
 
 class Progress:
@@ -110,17 +111,17 @@ def run_starttls(backend: Backend, server: ScriptedServer, timeout: Timeout, pro
         client.close()
 
 
-GREETING = Exchange("greeting", [], b"220-mx.test ESMTP\r\n220 be polite\r\n")
+GREETING = Exchange("greeting", [], b"220-mx.test ESMTP\r\n220 be polite\r\n", Stage.GREETING)
 STEP_BY_STEP = [
-    Exchange("MAIL", [Expect(b"mail from:")], b"250 2.1.0 ok\r\n"),
-    Exchange("first RCPT", [Expect(b"rcpt to:")], b"250 2.1.5 ok\r\n"),
-    Exchange("second RCPT", [Expect(b"rcpt to:")], b"251 2.1.5 ok\r\n"),
-    Exchange("DATA", [Expect(b"data\r\n")], b"354 go ahead\r\n"),
+    Exchange("MAIL", [Expect(b"mail from:")], b"250 2.1.0 ok\r\n", Stage.MAIL),
+    Exchange("first RCPT", [Expect(b"rcpt to:")], b"250 2.1.5 ok\r\n", Stage.RCPT),
+    Exchange("second RCPT", [Expect(b"rcpt to:")], b"251 2.1.5 ok\r\n", Stage.RCPT),
+    Exchange("DATA", [Expect(b"data\r\n")], b"354 go ahead\r\n", Stage.DATA),
 ]
-MESSAGE_END = Exchange("message", [ExpectBody()], b"250 2.0.0 queued\r\n")
+MESSAGE_END = Exchange("message", [ExpectBody()], b"250 2.0.0 queued\r\n", Stage.FINAL)
 END = [
     Exchange("NOOP", [Expect(b"noop\r\n")], b"250 2.0.0 ok\r\n"),
-    Exchange("QUIT", [Expect(b"quit\r\n")], b"221 2.0.0 bye\r\n"),
+    Exchange("QUIT", [Expect(b"quit\r\n")], b"221 2.0.0 bye\r\n", Stage.QUIT),
 ]
 
 PLAIN = Session(
@@ -141,7 +142,7 @@ PIPELINED = Session(
     [
         GREETING,
         Exchange("EHLO", [Expect(b"ehlo ")], b"250-mx.test\r\n250 PIPELINING\r\n"),
-        Exchange("envelope", [ExpectLines(4)], b"".join(exchange.reply for exchange in STEP_BY_STEP)),
+        Exchange("envelope", [ExpectLines(4)], b"".join(exchange.reply for exchange in STEP_BY_STEP), Stage.MAIL),
         MESSAGE_END,
         *END,
     ],
@@ -153,7 +154,7 @@ LMTP = Session(
         GREETING,
         Exchange("LHLO", [Expect(b"lhlo ")], b"250 mx.test\r\n"),
         *STEP_BY_STEP,
-        Exchange("message", [ExpectBody()], b"250 2.0.0 for b\r\n250 2.0.0 for c\r\n"),
+        Exchange("message", [ExpectBody()], b"250 2.0.0 for b\r\n250 2.0.0 for c\r\n", Stage.FINAL),
         *END,
     ],
     run_lmtp,

@@ -5,19 +5,20 @@ from __future__ import annotations
 import pytest
 
 import smtp_blocking
+from smtp_proto.states import Stage
 from tests.conformance.backends import Backend
 from tests.scripted import Drip, ExpectHangUp, Flood, ScriptedServer, Segments, Send, Step
 from tests.scripts import PATIENCE
 
-from .sessions import PLACES, SESSIONS, Progress, Session, all_at_once, hasty
+from .sessions import PLACES, SESSIONS, Progress, Session, all_at_once
 
 AT_EVERY_REPLY = pytest.mark.parametrize(
     ("session", "number"),
     [pytest.param(*place, id=f"{place[0].name}: {place[0].exchanges[place[1]].name}") for place in PLACES],
 )
 
-# Seconds: enough for what precedes the stall, in all sessions at once.
-TIMEOUT = hasty(1.0)
+# Seconds: enough for those of the replies before the stall that are waited for as it is, in all sessions at once.
+TIMEOUT = 1.0
 
 # Each never ends its reply.  Dripping, every read of the client is answered long before its time-out: only a deadline
 # for the whole reply can end it.
@@ -36,11 +37,12 @@ def test_stall(backend: Backend, stall: str) -> None:
 
     def run(session: Session, number: int) -> None:
         progress = Progress()
+        timeouts = {**dict.fromkeys(Stage, PATIENCE), session.exchanges[number].stage: TIMEOUT}
         with (
             ScriptedServer([*session.before(number), *STALLS[stall]]) as server,
             pytest.raises(smtp_blocking.SMTPServerDisconnected) as raised,
         ):
-            session.run(backend, server, TIMEOUT, progress)
+            session.run(backend, server, timeouts, progress)
         name = session.exchanges[number].name
         assert "timed out" in str(raised.value)
         assert raised.value.may_be_delivered is (name == "message")
