@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from smtp_proto.states import Stage
 from tests.scripted import Close, Expect, ExpectEOF, ExpectHangUp, Reset, ScriptedServer, Send, Step
-from tests.scripts import DELIVERY, GREETING, HASTE, MAIL, MESSAGE, QUIT, RCPT, RSET, opening, turn
+from tests.scripts import DELIVERY, GREETING, HASTE, MAIL, MESSAGE, PATIENCE, QUIT, RCPT, RSET, opening, turn
 
 from .backends import Backend, Client
 
@@ -19,6 +20,11 @@ RUDE: dict[str, list[Step]] = {
     "cuts its reply": [Expect(b"quit"), Send(b"221-bye\r\n"), Close()],
     "silent": [Expect(b"quit"), ExpectHangUp()],
 }
+
+
+def timeouts(rude: str) -> dict[Stage, float]:
+    """Nothing is waited for briefly but a goodbye that is not to come."""
+    return {**dict.fromkeys(Stage, PATIENCE), Stage.QUIT: HASTE if rude == "silent" else PATIENCE}
 
 
 def deliver(client: Client) -> None:
@@ -56,9 +62,8 @@ def test_already_closed(backend: Backend, how: str) -> None:
 @pytest.mark.parametrize("rude", RUDE)
 def test_after_a_delivery(backend: Backend, rude: str) -> None:
     """What becomes of QUIT never overturns a delivery."""
-    timeout = HASTE if rude == "silent" else 10
     with ScriptedServer([*opening(), *DELIVERY, *RUDE[rude]]) as server:
-        with backend.connect(server, timeout=timeout) as client:
+        with backend.connect(server, timeout=timeouts(rude)) as client:
             deliver(client)
         assert client.sock is None
 
@@ -66,12 +71,11 @@ def test_after_a_delivery(backend: Backend, rude: str) -> None:
 @pytest.mark.parametrize("rude", RUDE)
 def test_after_an_exception(backend: Backend, rude: str) -> None:
     """What becomes of QUIT never hides the exception of the block."""
-    timeout = HASTE if rude == "silent" else 10
     script = [*opening(), *turn(b"mail", b"550 5.7.1 no"), *RSET, *RUDE[rude]]
     with (
         ScriptedServer(script) as server,
         pytest.raises(backend.module.SMTPSenderRefused),
-        backend.connect(server, timeout=timeout) as client,
+        backend.connect(server, timeout=timeouts(rude)) as client,
     ):
         deliver(client)
 
@@ -79,9 +83,8 @@ def test_after_an_exception(backend: Backend, rude: str) -> None:
 @pytest.mark.parametrize("rude", RUDE)
 def test_block_that_did_nothing(backend: Backend, rude: str) -> None:
     """A refused QUIT is raised where the block has neither raised nor delivered; a lost connection is not."""
-    timeout = HASTE if rude == "silent" else 10
     with ScriptedServer([*opening(), *RUDE[rude]]) as server:
-        client = backend.connect(server, timeout=timeout)
+        client = backend.connect(server, timeout=timeouts(rude))
         client.ehlo()
         if rude in ("refuses", "421"):
             with pytest.raises(backend.module.SMTPResponseException) as raised, client:

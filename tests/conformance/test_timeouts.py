@@ -73,7 +73,7 @@ def test_with_a_default_of_the_process(backend: Backend, kind: str, default_time
 def test_default_of_the_process_is_the_deadline(backend: Backend) -> None:
     """`socket.getdefaulttimeout()` ends the wait for a reply."""
     with ScriptedServer([*GREETING, ExpectHangUp()]) as server:
-        socket.setdefaulttimeout(HASTE)
+        socket.setdefaulttimeout(5 * HASTE)  # for the connection and the greeting, too, which are to come
         try:
             client = backend.open("SMTP", server.host, server.port)
         finally:

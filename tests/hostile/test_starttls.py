@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import smtp_blocking
+from smtp_proto.states import Stage
 from tests.certificates import authority, client_context, server_context
 from tests.conformance.backends import Backend
 from tests.faults import Faulty
@@ -60,9 +61,8 @@ def test_injection_before_the_handshake(backend: Backend, injected: bytes) -> No
     """The same in a segment of its own: seen before the handshake, or the handshake fails over it."""
     script = [*opening("STARTTLS"), *turn(b"starttls", b"220 go ahead"), Send(injected), Drain()]
     with ScriptedServer(script) as server:
-        client = backend.connect(
-            server, timeout=HASTE * 10
-        )  # fewer octets than a record's header are waited on, if they come late
+        # Fewer octets than a record's header are waited on, if they come late.
+        client = backend.connect(server, timeout={Stage.TLS: 5 * HASTE})
         with pytest.raises((smtp_blocking.SMTPServerDisconnected, ssl.SSLError, TimeoutError)):
             client.starttls(context=client_context())
         assert client.sock is None
@@ -91,6 +91,10 @@ def test_nothing_of_the_clear_is_left(backend: Backend) -> None:
         client.close()
 
 
+# Time-outs by which nothing but a handshake is waited for briefly.
+BRIEF_HANDSHAKE = {Stage.TLS: HASTE}
+
+
 @pytest.mark.parametrize(
     "handshake",
     [[ExpectHangUp()], [ExpectHangUp(Drip(b"\x16\x03\x03\x40\x00" + b"x" * 5000, interval=0.01))]],
@@ -101,10 +105,10 @@ def test_handshake_without_end(backend: Backend, handshake: list[Step], implicit
     """The time-out is for the handshake as a whole."""
     if implicit:
         with ScriptedServer(handshake) as server, pytest.raises(TimeoutError):
-            backend.connect(server, "SMTP_SSL", timeout=HASTE, context=client_context())
+            backend.connect(server, "SMTP_SSL", timeout=BRIEF_HANDSHAKE, context=client_context())
         return
     with ScriptedServer([*opening("STARTTLS"), *turn(b"starttls", b"220 go"), FirstOctets(), *handshake]) as server:
-        client = backend.connect(server, timeout=HASTE * 5)
+        client = backend.connect(server, timeout=BRIEF_HANDSHAKE)
         with pytest.raises(TimeoutError):
             client.starttls(context=client_context())
         assert client.sock is None
@@ -126,7 +130,7 @@ def test_stripped(backend: Backend) -> None:
 def test_other_successes(backend: Backend, reply: bytes) -> None:
     """A 2xx that is not 220 is still a go-ahead: TLS or an exception, never a session that believes it is encrypted."""
     with ScriptedServer([*opening("STARTTLS"), *turn(b"starttls", reply), ExpectHangUp()]) as server:
-        client = backend.connect(server, timeout=HASTE * 5)
+        client = backend.connect(server, timeout=BRIEF_HANDSHAKE)
         with pytest.raises(OSError, match=r".") as raised:
             client.starttls(context=client_context())
         assert isinstance(raised.value, (TimeoutError, smtp_blocking.SMTPException))

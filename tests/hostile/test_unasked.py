@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import smtp_blocking
+from smtp_proto.states import Stage
 from tests.certificates import client_context, server_context
 from tests.conformance.backends import Backend, Client
 from tests.scripted import (
@@ -228,7 +229,7 @@ def test_late_reply_is_not_the_next_one(backend: Backend) -> None:
     late = threading.Event()
     script = [*opening(), *turn(b"mail", b"250 sender"), Expect(b"rcpt"), WaitFor(late), Drain()]
     with ScriptedServer(script) as server:
-        client = backend.connect(server, timeout=HASTE * 5)
+        client = backend.connect(server, timeout={Stage.RCPT: HASTE})
         client.ehlo()
         client.mail("a@client.test")
         with pytest.raises(smtp_blocking.SMTPServerDisconnected, match="timed out"):
