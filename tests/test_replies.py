@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smtp_proto.errors import LimitExceeded, RemoteProtocolError
-from smtp_proto.replies import MAX_REPLY_LINE, MAX_REPLY_LINES, MAX_REPLY_SIZE, Reply, ReplyReader
+from smtp_proto.replies import MAX_REPLY_LINE, MAX_REPLY_LINES, MAX_REPLY_SIZE, Reply, ReplyReader, _received
 from smtp_proto.strategies import replies, splits
 
 from .splitting import bytewise, every_split
@@ -256,15 +256,11 @@ def test_what_comes_behind_many() -> None:
     assert reader.next_reply() is None
 
 
-def test_plain_replies() -> None:
-    """Replies of one line that are given out together are those that come one by one, whatever their line ends."""
-    lines = [b"250 a\r\n", b"250 b\n", b"550 c\r\r\n", b"250 \n"]
-    reader = ReplyReader()
-    reader.feed(b"".join(lines))
-    found = reader.next_plain(9)
-    assert [reply.raw for reply in found] == lines
-    assert [(reply.code, reply.lines, reply.raw) for reply in found] == read(lines)[0]
-    assert reader.quiet
+@pytest.mark.parametrize("line", [b"250 a\r\n", b"250 b\n", b"550 c\r\r\n", b"250 \r\n", b"250 \n", b"250 \r\r\n"])
+def test_one_of_many(line: bytes) -> None:
+    """A reply of one line that is made of nothing but that is the one that is read."""
+    reply = _received(int(line[:3]), line)
+    assert read([line]) == ([(reply.code, reply.lines, reply.raw)], None)
 
 
 # -- limits ------------------------------------------------------------------------------------------------------------
