@@ -6,7 +6,7 @@ them run, whatever fails; a summary says at the end which did, and the exit stat
 The tests run in one process more than there are processors, for there are always some that wait.  A file
 of tests is run by one of them as a whole: what its tests share is made once.  The files begin in their
 order, for the longest of them are in folders and come before the others, and at the end short ones are
-wanted.
+wanted.  (`python -m pytest` runs them in one process: for a debugger, say.)
 
 Arguments go to pytest: `python -m tests -k pipelining`.  A selection of the tests cannot cover all
 of the core, so with arguments the coverage report is printed but its result does not count.
@@ -28,8 +28,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Comparing bytes with str is an error.  Half of this project is about bytes.
 STRICT = "-bb"
-#: The processes that run tests, as pytest-xdist wants them described.
-WORKERS = f"{(os.cpu_count() or 1) + 1}*popen//python={shlex.quote(sys.executable)} {STRICT}"
+# No more: the longest file takes a sixth of the time of all, and a container does not show how little of its machine's
+# processors it may have.
+PROCESSES = min(os.cpu_count() or 1, 4) + 1
+# As pytest-xdist wants them described.
+WORKERS = f"{PROCESSES}*popen//python={shlex.quote(sys.executable)} {STRICT}"
 
 
 class Check(NamedTuple):
