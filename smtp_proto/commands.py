@@ -131,19 +131,34 @@ class _Envelope(Command):
         _set_line(self, line + CRLF)
 
     @classmethod
-    def each(cls, paths: Sequence[str], parameters: Iterable[str] = ()) -> list[Self]:
-        """A command for each path, with the same parameters: what the constructor makes, in a third of the time."""
-        lines = plain_paths(paths) if len(paths) > 1 else None
-        if lines is None:
+    def each(cls, paths: Sequence[str], parameters: Iterable[str] = (), plain: bytes | None = None) -> list[Self]:
+        """A command for each path, with the same parameters: what the constructor makes, in a fraction of the time.
+
+        `plain`: what `smtp_proto.grammar.plain_paths` has given for the paths, for who has asked it.
+        """
+        octets = plain_paths(paths) if plain is None else plain
+        if octets is None:
             parameters = tuple(parameters)
             return [cls(path, parameters) for path in paths]
-        first = cls(paths[0], parameters)
-        parameters, end = first.parameters, first.line[len(cls._keyword) + len(paths[0]) :]
-        commands = list(map(_new, repeat(cls, len(paths))))
-        for command, path, octets in zip(commands, paths, lines, strict=True):
+        begin, end = cls._keyword, b">" + CRLF
+        if parameters:
+            first = cls(paths[0], parameters)
+            parameters, end = first.parameters, first.line[len(begin) + len(paths[0]) :]
+        else:
+            parameters = ()
+        if len(paths) == 1:
+            [path], command = paths, _new(cls)
             _set_path(command, path)
             _set_parameters(command, parameters)
-            _set_line(command, cls._keyword + octets + end)
+            _set_line(command, begin + octets + end)
+            return [command]
+        # Nothing but the ends of the lines is one in there.
+        lines = (begin + octets.replace(b"\n", end + begin) + end).splitlines(keepends=True)
+        commands = list(map(_new, repeat(cls, len(paths))))
+        # `any`, to which nothing is true here, goes through all without a line of Python for each.
+        any(map(_set_path, commands, paths))
+        any(map(_set_parameters, commands, repeat(parameters)))
+        any(map(_set_line, commands, lines))
         return commands
 
     def _checked(self, path: str) -> bytes:

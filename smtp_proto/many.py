@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from .commands import Rset
+from .commands import Command, Rset
 from .effects import Flow, Interrupted
 from .errors import ConnectionLost, ProtocolError, RemoteProtocolError
 from .events import ReplyReceived
@@ -95,18 +95,27 @@ class Mailing:
             return
         # Always the oldest one's: it leaves with its last answer, and behind it nothing is answered before.
         self._flight[0].take(event)
-        self._sweep()
+        self._sweep(self.connection.answered)
         if self.connection.closed and self._flight:
             raise ConnectionLost(f"the server is closing the connection: {event.reply}", event.reply)
 
-    def take_recipients(self, replies: Sequence[Reply]) -> None:
-        """The answers to several RCPTs, all of one transaction."""
-        self._flight[0].take_recipients(replies)
+    def take_all(self, commands: Sequence[Command], replies: Sequence[Reply], first: int) -> None:
+        """The answers to several commands; those to the next transaction begin behind the last one of the first."""
+        at, count = 0, len(commands)
+        while at < count:
+            if commands[at] is _RSET:
+                at += 1
+                continue
+            oldest = self._flight[0]
+            end = min(count, oldest.last + 1 - first)
+            oldest.take_all(commands[at:end], replies[at:end], first + at)
+            at = end
+            self._sweep(first + at)
 
-    def _sweep(self) -> None:
-        """What is answered to its end is finished."""
+    def _sweep(self, answered: int) -> None:
+        """What is answered to its end is finished; all commands below the ticket `answered` are."""
         flight = self._flight
-        while flight and flight[0] is not self._open and self.connection.answered > flight[0].last:
+        while flight and flight[0] is not self._open and answered > flight[0].last:
             self._finish(flight.popleft())
 
     def _finish(self, transaction: Transaction) -> None:
@@ -155,7 +164,7 @@ class Mailing:
             behind = self._announce(transaction)
             if put:
                 assert before is not None
-                yield from self._finish_writing(before, behind)
+                yield from self._finish_writing(before, behind + transaction.announced)
             elif transaction.eager:
                 yield from transaction.put()
                 self._open = None
@@ -177,7 +186,7 @@ class Mailing:
             if oldest is self._open and (yield from self._put(oldest)):
                 yield from self._finish_writing(oldest, 0)
             yield from oldest.answers()
-            self._sweep()
+            self._sweep(self.connection.answered)
             if self._flight and self._flight[0] is oldest:
                 raise ConnectionLost("the connection was closed")  # not by the server, which would have been heard
             while self._flight and self.session.hand_over(self):
@@ -238,14 +247,15 @@ class Mailing:
             self.connection.abort()
 
     def _announce(self, transaction: Transaction) -> int:
-        """Put an envelope, and RSET in front of it where it is needed; returns their octets."""
+        """Put an envelope, and RSET in front of it where it is needed; returns the octets of that."""
         behind = 0
         if self._dirty if self.connection.waiting else self.connection.state in _UNDER_WAY:
             self.session.say(_RSET)
             behind = len(_RSET.line)
         self._dirty, self.eager = transaction.chunked, transaction.eager
         self._open = transaction
-        return behind + transaction.announce()
+        transaction.announce()
+        return behind
 
     def _put(self, transaction: Transaction) -> Flow[bool]:
         """Put the message of the open transaction; False if it is refused, or was while it was being written."""
@@ -254,11 +264,11 @@ class Mailing:
         self._open = None
         if not put or transaction.refused:
             self._dirty = True
-        self._sweep()
+        self._sweep(self.connection.answered)
         if self.connection.closed:
             raise ConnectionLost("the server has refused the message before it was sent, or has closed the connection")
         return put
 
     def _finish_writing(self, transaction: Transaction, behind: int) -> Flow[None]:
-        if not (yield from transaction.writer.finish(behind)):
+        if not (yield from transaction.finish(behind)):
             raise ConnectionLost("the server has refused the message before it was sent")

@@ -11,9 +11,10 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
 from operator import itemgetter
+from typing import Any
 
 from .buffer import ReceiveBuffer
 from .errors import InvalidArgument, LimitExceeded, RemoteProtocolError
@@ -32,8 +33,8 @@ _LAST = {digits + b" ": code for digits, code in _CODES.items()}  # what the las
 _CR = ord("\r")
 _beginning, _text = itemgetter(slice(4)), itemgetter(slice(4, None))
 _WORTH_IT = 200  # octets with some ten replies in them: to make fewer at once is no gain
-# What begins a reply of one line that does not ask for anything and does not close the connection.
-_PLAIN = {b"%03d " % code: code for code in range(200, 600) if code // 100 != 3 and code != 421}
+# What begins a reply of one line that is no refusal.
+_GOOD = {b"%03d " % code: code for code in range(200, 400)}
 SEPARATORS = (b" ", b"-")
 LINE_ENDS = (b"\r\n", b"\n")
 
@@ -194,12 +195,13 @@ class ReplyReader:
     `MAX_REPLY_SIZE` octets and what was fed on top is held.  After an error the reader must not be used again.
     """
 
-    __slots__ = ("_at", "_code", "_lines", "_ready", "_segment", "_size", "buffer")
+    __slots__ = ("_at", "_code", "_lines", "_mixed", "_ready", "_segment", "_size", "buffer")
 
     def __init__(self) -> None:
         self.buffer = ReceiveBuffer(MAX_REPLY_LINE)
         self._segment = b""  # came when nothing else was there, and is given out up to `_at`
         self._at = 0
+        self._mixed = False  # there is something in it that is not for `run`
         self._ready: list[Reply] = []  # made of what came before all that, the next one last
         self._code = b""  # of the reply under way; empty between replies
         self._lines: list[bytes] = []  # its lines so far, as they came
@@ -211,6 +213,7 @@ class ReplyReader:
             self.buffer.append(octets)
         else:
             self._segment = bytes(octets)
+            self._mixed = False
 
     @property
     def quiet(self) -> bool:
@@ -286,25 +289,54 @@ class ReplyReader:
                 self._lines = []
                 if not self._segment:
                     self._segment = self.buffer.take_all()
+                    self._mixed = False
                 return reply
 
-    def next_plain(self, most: int) -> list[Reply]:
-        """Up to `most` replies of one line each, 2xx, 4xx or 5xx but for 421, of those that came whole; it ends where
-        there is any other, or none, which `next_reply` gives."""
-        segment, at = self._segment, self._at
-        replies = []
-        for _ in range(most):
-            end = segment.find(b"\n", at) + 1
-            code = _PLAIN.get(segment[at : at + 4])
-            if code is None or not 0 < end <= at + MAX_REPLY_LINE:
-                break
-            replies.append(_received(code, segment[at:end]))
-            at = end
-        if at == len(segment):
+    def alone(self) -> Reply | None:
+        """The reply, if all that has come is one, of one line, that refuses nothing.
+
+        It is not given out by that, but by `skip`.
+        """
+        octets = self._segment
+        code = _GOOD.get(octets[:4])
+        if code is None or self._at or not octets.find(b"\n") + 1 == len(octets) <= MAX_REPLY_LINE:
+            return None
+        return _received(code, octets)
+
+    def run(self, most: int) -> list[Reply]:
+        """All that has come, if that is up to `most` whole replies of one line that refuse nothing; else none of it.
+
+        They are not given out by that, but by `skip`.
+        """
+        octets = self._segment
+        if self._mixed or not octets:
+            return []
+        if self._at:
+            octets = octets[self._at :]
+        # By functions in C as far as may be: with many recipients a line of Python for each takes ten times as long.
+        count = octets.count(b"\n")
+        lines = octets.splitlines(keepends=True) if count <= most else []
+        # Servers answer one recipient like the other, and a reply never changes.
+        made: dict[bytes, Any] = dict.fromkeys(lines)
+        # Where the count is another one, the last line has no end, or a CR stands within one.
+        if count != len(lines) or (len(octets) > MAX_REPLY_LINE and max(map(len, made)) > MAX_REPLY_LINE):
+            self._mixed = True
+            return []
+        for line in made:
+            code = _GOOD.get(line[:4])
+            if code is None:
+                self._mixed = True
+                return []
+            made[line] = _received(code, line)
+        return list(map(made.__getitem__, lines))
+
+    def skip(self, replies: Sequence[Reply], rest: int) -> None:
+        """These, of a `run`, are given out, and `rest` of it are not."""
+        if rest:
+            self._at += sum([len(reply.raw) for reply in replies])
+        else:
             self._segment = b""
-            at = 0
-        self._at = at
-        return replies
+            self._at = 0
 
     def _next_line(self) -> bytes | None:
         """The next line, out of the segment as long as it has one."""

@@ -9,6 +9,8 @@ that talks is a flow (see `smtp_proto.effects`).  Three small flows carry all th
 * `flush`, which writes what the connection has put out, and takes in what arrives meanwhile.
 * `reply`, which waits for the next answer.
 
+`exchange` is all three in one, as far as the first octets of an answer, for what goes out and is answered at once.
+
 A refusal is returned, never raised.  What is raised is the end of the connection: `ConnectionLost` and
 `RemoteProtocolError`, which leave it aborted; and `LocalProtocolError`, which leaves it as it was.
 """
@@ -23,7 +25,7 @@ from typing import TYPE_CHECKING, Protocol
 from .channel_binding import TLSFacts
 from .client import ClientConnection
 from .commands import Auth, AuthResponse, Command, Ehlo, Helo, Lhlo, Quit, Rset, StartTLS
-from .effects import Call, Close, Connect, Flow, Poll, Receive, Send
+from .effects import Call, Close, Connect, Flight, Flow, Poll, Receive, Send
 from .effects import StartTLS as StartTLSEffect
 from .errors import ConnectionLost, LocalProtocolError, ProtocolError, RemoteProtocolError
 from .events import NEED_DATA, ConnectionClosed, ReplyReceived, ServiceClosing
@@ -48,8 +50,15 @@ _POLL = Poll()
 # There is one for each reply, and they differ by nothing else.
 _RECEIVE = {stage: Receive(stage) for stage in Stage}
 
+#: Asked, for a message under way, when something arrives while so many octets are unsent: True ends the writing.
+Hear = Callable[[int], bool]
+
 #: How one command is sent and answered, where a caller wants its own way (see `ClientSession.authenticate`).
 Exchange = Callable[[Command], Flow[Reply]]
+
+
+def _octets(chunks: list[bytes]) -> int:
+    return sum(map(len, chunks))
 
 
 class Answered(Protocol):
@@ -58,20 +67,18 @@ class Answered(Protocol):
     def take(self, event: ReplyReceived) -> None:
         """One answer."""
 
-    def take_recipients(self, replies: Sequence[Reply]) -> None:
-        """The answers to as many RCPTs, which were sent one behind the other."""
-
-
-# Rows behind whose answers those to recipients may stand.
-_BEFORE_RECIPIENTS = frozenset({"MAIL", "RCPT"})
+    def take_all(self, commands: Sequence[Command], replies: Sequence[Reply], first: int) -> None:
+        """The answers to several commands, whose tickets begin with `first`: none that refuses anything."""
 
 
 class ClientSession:
     """Conversations over one connection.  `observe`, if given, is told all that is said (`smtp_proto.transcript`)."""
 
-    def __init__(self, connection: ClientConnection, observe: Observer | None = None) -> None:
+    def __init__(self, connection: ClientConnection, observe: Observer | None = None, *, flights: bool = False) -> None:
         self.connection = connection
         self.observe = observe
+        #: The driver performs a `Flight`; where it does not, flows ask for what that is made of.
+        self.flights = flights
         #: What is known of the TLS session that STARTTLS has begun; None without one.
         self.tls_facts: TLSFacts | None = None
         #: True once a log-in has succeeded over this connection.
@@ -82,10 +89,13 @@ class ClientSession:
 
     def look(self) -> Flow[None]:
         """See what has arrived unasked, without waiting."""
+        if not self.connection.due:
+            yield from self.poll()
+            self._refuse_unasked()
+
+    def _refuse_unasked(self) -> None:
+        """Raise what it means that anything has arrived while nothing was outstanding."""
         connection = self.connection
-        if connection.due:
-            return
-        yield from self.poll()
         if connection.at_boundary:
             return  # nothing has
         event = connection.next_event()  # a reply that nobody asked for raises here
@@ -107,68 +117,84 @@ class ClientSession:
         try:
             octets: bytes | None = yield _POLL
         except OSError as error:
-            self.connection.abort()
-            raise ConnectionLost(f"the connection failed: {error}") from error
+            raise self._failed(error) from error
+        if octets is not None:
+            self._take_in(octets)
+
+    def _failed(self, error: OSError) -> ConnectionLost:
+        self.connection.abort()
+        return ConnectionLost(f"the connection failed: {error}")
+
+    def _take_in(self, octets: bytes) -> None:
         if octets:
             self.connection.receive_data(octets)
-        elif octets is not None:
+        else:
             self.connection.receive_eof()
 
-    def flush(self, stage: Stage = Stage.COMMAND, hear: Callable[[int], bool] | None = None) -> Flow[bool]:
+    def flush(self, stage: Stage = Stage.COMMAND, hear: Hear | None = None) -> Flow[bool]:
         """Write what the connection has put out; False if the peer has ended or broken the connection meanwhile.
 
         What it said before that is in the connection, and `reply` gives it out; so a failed write is not raised here.
         `hear`, for a message under way, is called when something arrives while octets are unsent, with their number;
         if it returns True writing stops, and the result is False.
         """
-        connection = self.connection
-        unsent = connection.data_to_send()
-        received: bytes | None
-        again = False
+        return self._write(self.connection.data_to_send(), stage, hear)
+
+    def _write(self, unsent: list[bytes], stage: Stage, hear: Hear | None, again: bool = False) -> Flow[bool]:
         while unsent:
             chunks = unsent
             try:
                 received, unsent = yield Send(chunks, stage, again=again)
             except OSError as error:
-                # The peer may have said why before it hung up: what has arrived is still to be read.
-                self._write_failed = error
-                try:
-                    received = yield from Poll()
-                except OSError:
-                    received = None
-                if received:
-                    connection.receive_data(received)
-                connection.receive_eof()
+                yield from self._after_failed_write(error)
                 return False
             if received is None and not unsent:
                 return True
-            left = sum(map(len, unsent))
-            again = left == sum(map(len, chunks))
-            if received:
-                connection.receive_data(received)
-                if unsent and hear is not None and hear(left):
-                    return False
-                if connection.unread > MAX_UNREAD + REPLY_LENGTH * connection.due:
-                    connection.abort()
-                    raise RemoteProtocolError("the server sends without end and does not read")
-            elif received is not None:
-                connection.receive_eof()
+            if not self._overheard(received, unsent, hear):
                 return False
+            again = _octets(unsent) == _octets(chunks)
         return True
 
-    def reply(self) -> Flow[ReplyReceived]:
-        """The next answer.  `ConnectionLost` at the end, after a failed read and after a deadline; aborted then."""
-        again = False
+    def _after_failed_write(self, error: OSError) -> Flow[None]:
+        """The peer may have said why before it hung up: what has arrived is still to be read."""
+        self._write_failed = error
+        try:
+            received = yield from Poll()
+        except OSError:
+            received = None
+        if received:
+            self.connection.receive_data(received)
+        self.connection.receive_eof()
+
+    def _overheard(self, received: bytes | None, unsent: list[bytes], hear: Hear | None) -> bool:
+        """Take in what has arrived while writing; False if that ends the writing."""
+        connection = self.connection
+        if received:
+            connection.receive_data(received)
+            if unsent and hear is not None and hear(_octets(unsent)):
+                return False
+            if connection.unread > MAX_UNREAD + REPLY_LENGTH * connection.due:
+                connection.abort()
+                raise RemoteProtocolError("the server sends without end and does not read")
+        elif received is not None:
+            connection.receive_eof()
+            return False
+        return True
+
+    def reply(self, again: bool = False) -> Flow[ReplyReceived]:
+        """The next answer.  `ConnectionLost` at the end, after a failed read and after a deadline; aborted then.
+
+        With `again` the wait for it has begun already.
+        """
         while (event := self.heard()) is None:
             yield from self._arrival(again)
             again = True
         return event
 
-    def answers(self, last: int, answered: Answered) -> Flow[None]:
+    def answers(self, last: int, answered: Answered, again: bool = False) -> Flow[None]:
         """Wait for the answers to all commands up to the ticket `last`, and hand them over; fewer if the connection is
         closed by one.  Raises what `reply` does."""
         connection = self.connection
-        again = False
         while connection.answered <= last and not connection.closed:
             if self.hand_over(answered):
                 again = False
@@ -177,18 +203,19 @@ class ClientSession:
                 again = True
 
     def hand_over(self, answered: Answered) -> bool:
-        """Hand over the next answer, and those to recipients behind it; False if none has come in."""
+        """Hand over the next answer, or as many as can be at once; False if none has come in."""
+        first = self.connection.answered
+        commands, replies = self.connection.answers()
+        if commands:
+            if self.observe is not None:
+                for reply in replies:
+                    self.observe(reply_said(reply))
+            answered.take_all(commands, replies, first)
+            return True
         event = self.heard()
         if event is None:
             return False
         answered.take(event)
-        if event.command.row in _BEFORE_RECIPIENTS:
-            replies = self.connection.recipients_answered()
-            if replies:
-                if self.observe is not None:
-                    for reply in replies:
-                        self.observe(reply_said(reply))
-                answered.take_recipients(replies)
         return True
 
     def _arrival(self, again: bool) -> Flow[None]:
@@ -197,13 +224,13 @@ class ClientSession:
         try:
             octets: bytes = yield Receive(connection.stage, again=True) if again else _RECEIVE[connection.stage]
         except OSError as error:
-            due = self._due()
-            connection.abort()
-            raise ConnectionLost(f"no reply to {due}: {error}") from error
-        if octets:
-            connection.receive_data(octets)
-        else:
-            connection.receive_eof()
+            raise self._unanswered(error) from error
+        self._take_in(octets)
+
+    def _unanswered(self, error: OSError) -> ConnectionLost:
+        due = self._due()
+        self.connection.abort()
+        return ConnectionLost(f"no reply to {due}: {error}")
 
     def heard(self) -> ReplyReceived | None:
         """The next answer of those that have come in, None if there is none; at the end it raises what `reply` does."""
@@ -225,12 +252,72 @@ class ClientSession:
         """The command whose reply is waited for, for people."""
         return next((command.row for command in self.connection.outstanding), "the message")
 
+    # -- the three in one ---------------------------------------------------------------------------------------------
+
+    @property
+    def unlooked(self) -> bool:
+        """True if a flight may be put into the connection now that `looks` itself.
+
+        Not where an observer is told in order what is said, nor where something is there that must be heard before.
+        """
+        return self.observe is None and self.connection.at_boundary
+
+    def flight(self, stage: Stage, looks: bool) -> Flight:
+        """What the connection has put out, to be exchanged for an answer."""
+        connection = self.connection
+        chunks = connection.data_to_send()
+        return Flight(chunks[0] if len(chunks) == 1 else b"".join(chunks), stage, connection.stage, looks)
+
+    def exchange(self, flight: Flight, hear: Hear | None = None) -> Flow[bool]:
+        """Write a flight, and take in the first octets that come then; False as in `flush`.
+
+        What has arrived before it was begun is raised as by `look`; if it is the answer to a message that the server
+        has asked for, the flight is taken back, and the result is False.
+        """
+        try:
+            octets: bytes | None = (yield flight) if self.flights else (yield from flight.steps())
+        except OSError as error:
+            if flight.written:
+                raise self._unanswered(error) from error
+            if not flight.begun:
+                raise self._failed(error) from error
+            yield from self._after_failed_write(error)
+            return False
+        except BaseException:
+            if not flight.begun:
+                self.connection.withdraw()
+            raise
+        if flight.written:
+            if octets:
+                self.connection.receive_data(octets)
+            else:
+                self.connection.receive_eof()
+            return True
+        if flight.begun:
+            unsent = list(flight.unsent)
+            again = _octets(unsent) == len(flight.octets)
+            return self._overheard(octets, unsent, hear) and (yield from self._write(unsent, flight.stage, hear, again))
+        assert octets is not None
+        self.connection.withdraw()
+        self._take_in(octets)
+        if self.connection.state is not State.DATA:
+            self._refuse_unasked()
+        return False
+
+    def answered(self, looks: bool) -> Flow[ReplyReceived]:
+        """Write the command that was put into the connection, and wait for its answer."""
+        flight = self.flight(self.connection.stage, looks)
+        yield from self.exchange(flight)
+        event = self.heard() if flight.written else None
+        return event or (yield from self.reply(again=flight.written))
+
     def command(self, command: Command) -> Flow[Reply]:
         """Send one command and wait for its answer."""
-        yield from self.look()
+        looks = self.unlooked
+        if not looks:
+            yield from self.look()
         self.say(command)
-        yield from self.flush(self.connection.stage)
-        return (yield from self.reply()).reply
+        return (yield from self.answered(looks)).reply
 
     def say(self, command: Command) -> int:
         """Put a command into the connection's output, and tell the observer; returns its ticket."""

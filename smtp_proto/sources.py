@@ -116,9 +116,9 @@ def source_of(message: Message, binary: bool = False) -> Source:
 
 def _whole(octets: bytes) -> Source:
     chunks = iter((octets,))
-    source = Source(chunks, at_hand=chunks, restart=lambda: iter((octets,)))
+    source = Source(chunks, None, chunks, False, lambda: iter((octets,)))
     source.whole = text = MessageText(octets)
-    source.length = text.length
+    source.length = len(octets)
     source.size = source.encoded = size = len(text.octets)
     if size and not text.octets.endswith(b"\r\n"):
         source.encoded = size + 2

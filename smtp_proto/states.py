@@ -84,7 +84,8 @@ class Row(NamedTuple):
     """One command: the states that it may be sent in, whether nothing may be pipelined behind it, the next state by
     severity of the answer, and the stage of the wait for it.
 
-    `answers` is `replies` by the first digit, with what goes for every row; `success` what the fold assumes.
+    `answers` is `replies` by the first digit, with what goes for every row; `success` what the fold assumes, for an
+    answer with the first digit `digit`.
     """
 
     states: frozenset[State]
@@ -93,12 +94,14 @@ class Row(NamedTuple):
     stage: Stage
     answers: tuple[State | Rule | None, ...]
     success: State | Rule
+    digit: int
 
 
 def _row(states: frozenset[State], ends_group: bool, replies: Mapping[int, State | Rule], stage: Stage) -> Row:
     # A code outside 2xx to 5xx is a refusal after which the connection is closed.
     answers = tuple(replies.get(digit) if 2 <= digit <= 5 else State.CLOSED for digit in range(10))
-    return Row(states, ends_group, replies, stage, answers, replies[2 if 2 in replies else 3])
+    digit = 2 if 2 in replies else 3
+    return Row(states, ends_group, replies, stage, answers, replies[digit], digit)
 
 
 _SAME: Final = Rule.SAME

@@ -44,6 +44,9 @@ _DATA = Data()
 _END = EndOfData()
 _QUIT = Quit()
 
+# What goes before the message.
+_ENVELOPE = frozenset({"MAIL", "RCPT", "DATA"})
+
 
 def deliver(
     session: ClientSession,
@@ -97,11 +100,19 @@ def check_addresses(mail: Mail, recipients: Iterable[Rcpt]) -> None:
         raise LocalProtocolError(f"{path!r} is not ASCII and needs SMTPUTF8 (RFC 6531 3.4)")
 
 
-class Transaction:
+class Transaction(MessageWriter):
     """One message: its commands, and what the answers to them mean; see the module's header.
 
     `answered` is given every answer that is waited for here, where there may be others than to this one's commands.
     """
+
+    begun = False
+    last = -1  # the ticket of the last command
+    _sender_accepted = False
+    _answers = 0  # to recipients so far: answers come in the order of the commands
+    _accepted = _refused = 0  # recipients so far
+    _finals: list[RecipientOutcome] | None = None  # LMTP: those whose answer to the message is due
+    _hung_up = False  # a 421 came before any answer to the message
 
     def __init__(
         self,
@@ -115,28 +126,18 @@ class Transaction:
         progress: Progress | None = None,
         answered: Answered | None = None,
     ) -> None:
-        self.session = session
-        self.connection = session.connection
-        self.outcome = outcome
-        self.begun = False
+        super().__init__(session, outcome, progress)
+        self.size = size = source.encoded or 0
         self.chunked = bool(chunking) and source.encoded is not None
-        self.eager = self.chunked and pipelining and chunking == "eager" and (source.encoded or 0) <= EAGER_SIZE
+        self.eager = self.chunked and pipelining and chunking == "eager" and size <= EAGER_SIZE
         self.small = source.whole is not None
-        self.size = source.encoded or 0
         self._pipelining = pipelining
         self._source = source
-        self._envelope: list[Command] = [mail, *recipients]
-        if recipients and not self.chunked:
-            self._envelope.append(_DATA)
+        self._envelope: list[Command] = (
+            [mail, *recipients] if self.chunked or not recipients else [mail, *recipients, _DATA]
+        )
         self._asked = len(outcome.replies)
-        self._answers = 0  # to recipients so far: answers come in the order of the commands
-        self._sender_accepted = False
-        self._accepted = self._refused = 0  # recipients so far
-        self._finals: list[RecipientOutcome] | None = None  # LMTP: those whose answer to the message is due
-        self._hung_up = False  # a 421 came before any answer to the message
-        self.last = -1  # the ticket of the last command
-        self._answered = answered or self
-        self.writer = MessageWriter(session, outcome, self._answered.take, progress)
+        self._answered = answered
 
     # -- one transaction on its own -----------------------------------------------------------------------------------
 
@@ -145,21 +146,35 @@ class Transaction:
         session, connection = self.session, self.connection
         if connection.closed:
             raise ConnectionLost("the connection is closed")
+        # What is put into the connection with nothing to wait for is looked, written and waited for in one effect.
+        at_once = self.small and self.progress is None and session.observe is None
+        looks = session.unlooked and (at_once or not self.eager)
         try:
-            if self._pipelining:
-                yield from session.look()
+            if not self._pipelining:
+                yield from self._step_by_step()
+            else:
+                if not looks:
+                    yield from session.look()
                 self.announce()
                 if not self.eager:
-                    yield from session.flush(Stage.MAIL)
-                    yield from self.answers()
+                    flight = session.flight(Stage.MAIL, looks)
+                    yield from session.exchange(flight)
+                    if not self._all_in():
+                        yield from self.answers(flight.written)
+            if at_once and self._put_at_once():
+                put, looks = True, looks or not self.eager
             else:
-                yield from self._step_by_step()
-            if (yield from self.put()):
+                put, looks = (yield from self.put()), False
+            if put:
                 behind = 0
                 if last and self._pipelining:
                     session.say(_QUIT)
                     behind = len(_QUIT.line)
-                if (yield from self.writer.finish(behind)):
+                if self.progress is None:
+                    written = yield from self.exchange(behind, looks)
+                    if written is not None and not self._all_in():
+                        yield from self.answers(written.written)
+                elif (yield from self.finish(behind)):
                     yield from self.answers()
             if last:
                 yield from self._leave()
@@ -186,11 +201,15 @@ class Transaction:
             # What was answered so far may make the rest useless: only going step by step can tell in time.
             if self.connection.closed or self.refused:
                 return
-            yield from self.session.look()
+            looks = self.session.unlooked
+            if not looks:
+                yield from self.session.look()
             self.last = self.session.say(command)
             self.begun = True
-            yield from self.session.flush(self.connection.stage)
-            self.take((yield from self.session.reply()))
+            flight = self.session.flight(self.connection.stage, looks)
+            yield from self.session.exchange(flight)
+            if not self._all_in():
+                yield from self.answers(flight.written)
 
     def _reset(self) -> Flow[None]:
         """RSET after a refusal; its own failure never hides that."""
@@ -215,15 +234,23 @@ class Transaction:
 
     # -- what others put together, too ---------------------------------------------------------------------------------
 
-    def announce(self) -> int:
-        """Put the envelope into the connection, and return its octets; if `eager`, the message is put behind it."""
+    def announce(self) -> None:
+        """Put the envelope into the connection; if `eager`, the message is put behind it."""
         self.last = self.session.say_group(self._envelope)
         self.begun = True
+
+    @property
+    def announced(self) -> int:
+        """The octets of the envelope."""
         return len(b"".join([command.line for command in self._envelope]))
 
-    def answers(self) -> Flow[None]:
-        """Wait for the answers to all that was put, and to all before it."""
-        return self.session.answers(self.last, self._answered)
+    def _all_in(self) -> bool:
+        """True if the answers to all that was put have come in at once, as nearly always; they are taken."""
+        return self.session.hand_over(self) and self.connection.answered > self.last
+
+    def answers(self, again: bool = False) -> Flow[None]:
+        """Wait for the answers to all that was put, and to all before it; with `again`, go on waiting."""
+        return self.session.answers(self.last, self._answered or self, again)
 
     def put(self) -> Flow[bool]:
         """Put the message into the connection, if it is wanted or need not be asked for; the last of it is not written.
@@ -233,15 +260,28 @@ class Transaction:
         """
         connection = self.connection
         if self.eager or (self.chunked and self._accepted and not connection.closed):
-            begun = yield from self.writer.chunk(self._source)
+            begun = yield from self.chunk(self._source)
         elif connection.state is not State.DATA:
             return False
         elif self._accepted:
-            begun = yield from self.writer.lines(self._source)
+            begun = yield from self.lines(self._source)
         else:
             begun = yield from self._nothing()
         self.last = connection.answered + connection.due - 1
         return begun
+
+    def _put_at_once(self) -> bool:
+        """`put` for a small message, without a look at what has arrived, if that can be left to its writing."""
+        connection, text = self.connection, self._source.whole
+        assert text is not None
+        if self.eager or (self.chunked and self._accepted and connection.at_boundary):
+            self.put_chunk(text)
+        elif self._accepted and connection.message_due:
+            self.put_lines(text)
+        else:
+            return False
+        self.last = connection.answered + connection.due - 1
+        return True
 
     def _nothing(self) -> Flow[bool]:
         """End a message that was asked for although there is nobody to send it to."""
@@ -258,45 +298,58 @@ class Transaction:
 
     # -- answers ------------------------------------------------------------------------------------------------------
 
+    def taken(self, event: ReplyReceived) -> None:
+        (self._answered or self).take(event)
+
     def take(self, event: ReplyReceived) -> None:
         """The answer to one of the commands."""
-        outcome, reply, name = self.outcome, event.reply, event.command.row
-        if name == "RCPT":
-            # Behind a refused MAIL every RCPT is refused too, with a 503 that says nothing about the recipient.
-            if self._sender_accepted:
-                outcome.replies[self._answers] = reply
-                self._answers += 1
-                if reply.code // 100 == 2:
-                    self._accepted += 1
-                else:
-                    self._refused += 1
-                if outcome.phase is Phase.MAIL:
-                    outcome.phase = Phase.RCPT
-        elif name == "MAIL":
-            # In this order: interrupted in between, it must not look refused.
-            self._sender_accepted = reply.code // 100 == 2
-            outcome.mail = reply
-        elif name == "DATA":
-            # Without a recipient it is refused for that, which is no answer to any message.
-            if self._accepted:
-                outcome.phase = Phase.DATA
-                outcome.data = reply
+        if event.command.row in _ENVELOPE:
+            self._take_envelope((event.command,), (event.reply,))
+            self._hung_up = self._hung_up or event.reply.code == 421
         else:
             self._take_final(event)
-            return
-        self._hung_up = self._hung_up or reply.code == 421
 
-    def take_recipients(self, replies: Sequence[Reply]) -> None:
-        """The answers to several RCPTs."""
-        if not self._sender_accepted:
-            return  # as above
-        before, self._answers = self._answers, self._answers + len(replies)
-        self.outcome.replies[before : self._answers] = replies
-        accepted = sum([reply.code < 300 for reply in replies])
-        self._accepted += accepted
-        self._refused += len(replies) - accepted
-        if self.outcome.phase is Phase.MAIL:
-            self.outcome.phase = Phase.RCPT
+    def take_all(self, commands: Sequence[Command], replies: Sequence[Reply], first: int) -> None:
+        """The answers to several of them, none of which refuses anything."""
+        outcome, count = self.outcome, len(self._envelope)
+        if commands[0] is self._envelope[0] and len(commands) >= count > 1:
+            outcome.mail = replies[0]
+            outcome.replies[:] = replies[1 : self._asked + 1]
+            self._sender_accepted = True
+            self._accepted = self._answers = self._asked
+            outcome.all_accepted = True
+            outcome.phase = Phase.RCPT
+            if not self.chunked:
+                outcome.phase = Phase.DATA
+                outcome.data = replies[count - 1]
+        else:
+            self._take_envelope(commands, replies)
+        if commands[-1].row not in _ENVELOPE and not self.refused:
+            outcome.end(replies[-1], ())
+
+    def _take_envelope(self, commands: Sequence[Command], replies: Sequence[Reply]) -> None:
+        outcome = self.outcome
+        for command, reply in zip(commands, replies, strict=True):
+            name = command.row
+            if name == "RCPT":
+                # Behind a refused MAIL every RCPT is refused too, with a 503 that says nothing about the recipient.
+                if self._sender_accepted:
+                    outcome.replies[self._answers] = reply
+                    self._answers += 1
+                    if reply.code // 100 == 2:
+                        self._accepted += 1
+                    else:
+                        self._refused += 1
+                    if outcome.phase is Phase.MAIL:
+                        outcome.phase = Phase.RCPT
+            elif name == "MAIL":
+                # In this order: interrupted in between, it must not look refused.
+                self._sender_accepted = reply.code // 100 == 2
+                outcome.mail = reply
+            elif name == "DATA" and self._accepted:
+                # Without a recipient it is refused for that, which is no answer to any message.
+                outcome.phase = Phase.DATA
+                outcome.data = reply
 
     def _take_final(self, event: ReplyReceived) -> None:
         """An answer to the message; in LMTP there is one for each accepted recipient (RFC 2033 4.2)."""

@@ -2,7 +2,7 @@
 
 Theory of operation.  A message is put into the connection piece by piece, and a piece goes out when the next one is
 there: so the last one leaves with the end of the message, and with whatever the caller puts behind it (`finish`).  What
-the server says before the message is out is either the answer to a command before it, which goes to `take`, or the
+the server says before the message is out is either the answer to a command before it, which goes to `taken`, or the
 answer to the message: a refusal ends it, and an acceptance of what was not sent is none.
 """
 
@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .body import LineEndEncoder
+from .body import LineEndEncoder, MessageText
 from .commands import Bdat, EndOfData
-from .effects import Call, Flow, Pull
+from .effects import Call, Flight, Flow, Pull
 from .errors import InvalidArgument, RemoteProtocolError
 from .events import ReplyReceived
 from .outcome import Outcome, Phase
@@ -23,7 +23,6 @@ from .transcript import body_said
 
 #: Told, as a message goes out, how many of its octets have, and how many there are (None: not known).
 Progress = Callable[[int, int | None], object]
-Take = Callable[[ReplyReceived], None]
 
 _END = EndOfData()
 
@@ -31,7 +30,8 @@ _END = EndOfData()
 class MessageWriter:
     """Writes one message; `outcome` says how far it came.
 
-    `take` is given the answers to earlier commands that come in meanwhile; without it there must be none outstanding.
+    `taken` is given the answers to earlier commands that come in meanwhile: here there must be none outstanding, and a
+    `smtp_proto.transaction.Transaction`, whose commands they are, takes them.
 
     `lines`, `chunk` and `finish` return False where the server has refused the message before it was all out:
     `outcome.final` has the refusal, and the connection is aborted, for the server may go on reading what it has
@@ -39,29 +39,25 @@ class MessageWriter:
     server accepts what it does not have, and whatever the source raises.
     """
 
-    def __init__(
-        self, session: ClientSession, outcome: Outcome, take: Take | None = None, progress: Progress | None = None
-    ) -> None:
+    _first = 0  # the ticket of the first answer that is one to the message
+    _behind = 0  # octets put behind the message
+    _put = 0  # octets of the source that were put into the connection
+    _total: int | None = None
+
+    def __init__(self, session: ClientSession, outcome: Outcome, progress: Progress | None = None) -> None:
         self.session = session
         self.connection = session.connection
         self.outcome = outcome
-        self._take = take
-        self._progress = progress
-        self._first = 0  # the ticket of the first answer that is one to the message
-        self._behind = 0  # octets put behind the message
-        self._total: int | None = None
-        self._put = 0  # octets of the source that were put into the connection
+        #: Told how many octets are out.
+        self.progress = progress
 
     def lines(self, source: Source) -> Flow[bool]:
         """Put the lines of a message and its end, dots stuffed and line ends normalised; all but the last is out."""
-        if (yield from self.refused()):
+        if (yield from self.overruled()):
             return False
-        self._first = 0
         self.outcome.phase = Phase.BODY
         if source.whole is not None:
-            self._total = self._put = source.whole.length
-            self.connection.send_message(source.whole)
-            self._say(self._put)
+            self.put_lines(source.whole)
             return True
         if not (yield from self._pieces(source, None)):
             return False
@@ -69,7 +65,13 @@ class MessageWriter:
         self._say(self._put)
         return True
 
-    def refused(self) -> Flow[bool]:
+    def put_lines(self, text: MessageText) -> None:
+        """Put all of a message; what the server says behind its 354 is to be looked at before it is written."""
+        self._total = self._put = text.length
+        self.connection.send_message(text)
+        self._say(self._put)
+
+    def overruled(self) -> Flow[bool]:
         """True, and all as with a False of `lines`, if the server has said more than its 354 by now, or hung up."""
         yield from self.session.poll()
         if self.connection.message_due:
@@ -86,12 +88,10 @@ class MessageWriter:
         assert source.encoded is not None, "the size of a chunk must be known"
         yield from self.session.look()
         self.outcome.phase = Phase.BODY
-        self._first = self.session.say(Bdat(source.encoded, last=True))
-        self._say(source.encoded)
         if source.whole is not None:
-            self._total = self._put = source.whole.length
-            self.connection.send_body(source.whole.for_bdat())
+            self.put_chunk(source.whole)
             return True
+        self._announce(source.encoded)
         if source.binary:
             return (yield from self._pieces(source, None))
         encoder = LineEndEncoder()
@@ -99,6 +99,34 @@ class MessageWriter:
             return False
         self.connection.send_body(encoder.finish())
         return True
+
+    def put_chunk(self, text: MessageText) -> None:
+        """Put all of a message as one BDAT LAST; what the server says unasked is to be looked at before."""
+        octets = text.for_bdat()
+        self._announce(len(octets))
+        self._total = self._put = text.length
+        self.connection.send_body(octets)
+
+    def _announce(self, size: int) -> None:
+        self._first = self.session.say(Bdat(size, last=True))
+        self._say(size)
+
+    def exchange(self, behind: int = 0, looks: bool = False) -> Flow[Flight | None]:
+        """`finish`, for who waits for the answer next: the first octets of it are taken in.  None for a False.
+
+        With `looks`, for a message that was put whole: what has arrived before it is written is no answer to it.
+        """
+        self._behind = behind
+        before, self.outcome.phase = self.outcome.phase, Phase.SENT
+        flight = self.session.flight(Stage.BODY, looks)
+        try:
+            if (yield from self.session.exchange(flight, self._hear)):
+                return flight
+        finally:
+            if not flight.begun:
+                self.outcome.phase = before
+        yield from self._heard()
+        return None
 
     def finish(self, behind: int = 0) -> Flow[bool]:
         """Write the last of it, and the `behind` octets that were put behind it.
@@ -140,8 +168,8 @@ class MessageWriter:
     def _written(self, complete: bool) -> Flow[bool]:
         """Write what there is; False if the server has refused the message before all of it was out."""
         if (yield from self.session.flush(Stage.BODY, self._hear)) and (complete or not self._hear(1)):
-            if self._progress is not None:
-                yield from Call(self._progress, self._put, self._total)
+            if self.progress is not None:
+                yield from Call(self.progress, self._put, self._total)
             return True
         yield from self._heard()
         return False
@@ -156,17 +184,16 @@ class MessageWriter:
             event = self.session.heard()
             if event is None:
                 break
-            self._taken(event)
+            self.taken(event)
         return False
 
-    def _taken(self, event: ReplyReceived) -> None:
-        assert self._take is not None, "nothing was outstanding"
-        self._take(event)
+    def taken(self, event: ReplyReceived) -> None:
+        """The answer to an earlier command; there is none without a transaction."""
 
     def _heard(self) -> Flow[None]:
         """What the server says to the message before it is out: a refusal, or nothing more."""
         while (event := (yield from self.session.reply())).ticket < self._first:
-            self._taken(event)
+            self.taken(event)
         reply = event.reply
         if reply.severity in (2, 3):
             raise RemoteProtocolError(f"{reply.code} before the message was sent", reply)

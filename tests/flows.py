@@ -14,7 +14,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from smtp_proto.client import ClientConnection
 from smtp_proto.commands import Ehlo, Lhlo, Noop
-from smtp_proto.effects import Call, Close, Connect, Effect, Flow, Poll, Pull, Receive, Send, Sent, StartTLS
+from smtp_proto.effects import Call, Close, Connect, Effect, Flight, Flow, Poll, Pull, Receive, Send, Sent, StartTLS
 from smtp_proto.events import ReplyReceived
 from smtp_proto.session import ClientSession
 from smtp_proto.transcript import Observer
@@ -76,6 +76,8 @@ class Scripted:
         return run(flow, self._perform)
 
     def _perform(self, effect: Effect[Any]) -> Any:
+        if isinstance(effect, Flight):
+            return run(effect.steps(), self._perform)
         self.effects.append(effect)
         failure = self._fails.get(len(self.effects) - 1)
         if failure is not None:
@@ -315,14 +317,14 @@ class Joined(Generic[T]):
 # -- sessions to begin with -------------------------------------------------------------------------------------------
 
 
-def introduced(*, lmtp: bool = False, observe: Observer | None = None) -> ClientSession:
+def introduced(*, lmtp: bool = False, observe: Observer | None = None, flights: bool = False) -> ClientSession:
     """A client's session behind its EHLO (LHLO): ready for a transaction."""
     connection = ClientConnection(lmtp=lmtp, greeted=True)
     connection.send(Lhlo("client.test") if lmtp else Ehlo("client.test"))
     connection.data_to_send()
     connection.receive_data(b"250 mx.test\r\n")
     assert isinstance(connection.next_event(), ReplyReceived)
-    return ClientSession(connection, observe)
+    return ClientSession(connection, observe, flights=flights)
 
 
 def in_step(session: ClientSession) -> bool:

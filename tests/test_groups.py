@@ -15,7 +15,7 @@ from smtp_proto.errors import InvalidArgument, LocalProtocolError, RemoteProtoco
 from smtp_proto.events import ReplyReceived, Wait
 from smtp_proto.grammar import MAX_COMMAND_LENGTH, PATH, plain_paths
 from smtp_proto.parameters import Notify, Size
-from smtp_proto.replies import MAX_REPLY_LINE
+from smtp_proto.replies import MAX_REPLY_LINE, ReplyReader
 from smtp_proto.states import State
 from smtp_proto.strategies import addresses, bodies, codes, malformed_addresses, malformed_replies, replies, splits
 from tests.pairs import RECIPIENT, SENDER, alike, client_that_sent, feed, frozen, pair_in
@@ -53,10 +53,21 @@ def test_a_group_is_its_commands(group: list[Command], state: State, strict: boo
         assert not together.pending_output
     else:
         assert together.send_group(group) == ticket
+        assert b"".join(together.data_to_send()) == b"".join(alone.data_to_send())
+        together._envelopes.clear()  # a short cut, of which nothing else shows
         assert frozen(together) == frozen(alone)
-        assert together.data_to_send() == alone.data_to_send()
         assert (together.outstanding, together.sent_state) == (alone.outstanding, alone.sent_state)
         assert together.transactions == alone.transactions
+
+
+@pytest.mark.parametrize("state", [State.CONNECTED, State.MAIL, State.DATA])
+def test_an_envelope_out_of_place(state: State) -> None:
+    """MAIL, RCPT and DATA are refused as what they are where MAIL may not stand, and nothing is changed."""
+    client = pair_in(state).client
+    before = frozen(client)
+    with pytest.raises(LocalProtocolError, match="MAIL cannot be sent now"):
+        client.send_group([SENDER, RECIPIENT, Data()])
+    assert frozen(client) == before
 
 
 @pytest.mark.parametrize("command", WITH_OCTETS, ids=repr)
@@ -103,12 +114,21 @@ def test_commands_for_many(paths: list[str], parameters: Sequence[str]) -> None:
     assert made(lambda: Rcpt.each(paths, parameters)) == one_by_one
 
 
+def test_commands_with_parameters_for_many() -> None:
+    """Each has the parameters, which are checked once."""
+    never = Notify("NEVER")
+    for recipients in (["a@b"], ["a@b", "c@d"]):
+        assert Rcpt.each(recipients, [never, "X=1"]) == [Rcpt(path, [never, "X=1"]) for path in recipients]
+    with pytest.raises(InvalidArgument, match="not one word"):
+        Rcpt.each(["a@b", "c@d"], ["two words"])
+
+
 @given(st.lists(paths, min_size=1, max_size=4))
 def test_plain_paths(paths: list[str]) -> None:
     """What is plain is a path, in octets, of a local part and a domain without anything that means something."""
     plain = plain_paths(paths)
     if plain is not None:
-        assert [octets.decode() for octets in plain] == paths
+        assert [octets.decode() for octets in plain.split(b"\n")] == paths
         for path in paths:
             assert PATH.fullmatch(path)
             assert path.isascii()
@@ -141,7 +161,7 @@ def test_what_is_not_plain(paths: list[str]) -> None:
 
 def test_what_is_plain() -> None:
     """Nearly all addresses are."""
-    assert plain_paths(["a@b", "ada.love-lace+x@mail.example.org"]) == [b"a@b", b"ada.love-lace+x@mail.example.org"]
+    assert plain_paths(["a@b", "ada.love-lace+x@mail.example.org"]) == b"a@b\nada.love-lace+x@mail.example.org"
 
 
 # -- answers ----------------------------------------------------------------------------------------------------------
@@ -153,20 +173,22 @@ closing = st.sampled_from([b"421 bye\r\n", b"250-a\r\n421 b\r\n", b"250 x" + b"y
 
 
 def taken(client: ClientConnection, pieces: Sequence[bytes], together: bool) -> list[object]:
-    """What becomes of the answers, with recipients' taken together wherever that is possible, or all one by one."""
+    """What becomes of the answers, taken together wherever that is possible, or all one by one."""
     found: list[object] = []
 
     def take_all() -> None:
         while True:
-            if together:
-                first = client.answered
-                found.extend((first + n, reply, reply.raw) for n, reply in enumerate(client.recipients_answered()))
+            first = client.answered
+            answered = zip(*client.answers(), strict=True) if together else ()
+            for ticket, (command, reply) in enumerate(answered, first):
+                found.append((ticket, command, reply, reply.raw))
             event = client.next_event()
             if isinstance(event, Wait):
                 return
-            found.append((event.ticket, event.reply, event.reply.raw) if isinstance(event, ReplyReceived) else event)
             if not isinstance(event, ReplyReceived):
+                found.append(event)
                 return
+            found.append((event.ticket, event.command, event.reply, event.reply.raw))
 
     try:
         for piece in pieces:
@@ -176,41 +198,144 @@ def taken(client: ClientConnection, pieces: Sequence[bytes], together: bool) -> 
         take_all()
     except RemoteProtocolError as error:
         found.append(str(error))
-        assert client.recipients_answered() == []
+        assert client.answers() == ([], [])
     return found
 
 
+# What is sent at once, one after the other; chunks go alone.
+FLIGHTS: list[list[list[Command]]] = [
+    [GROUP],
+    [GROUP[1:]],
+    [[SENDER, RECIPIENT], [Data()]],
+    [[SENDER, *[RECIPIENT] * 2], [Rset()], GROUP],
+    [[SENDER, RECIPIENT, Rset(), *GROUP]],
+    [[SENDER, RECIPIENT], [Bdat(0)], [Bdat(0, last=True)], [Rset()], [SENDER, RECIPIENT], [Bdat(0, last=True)]],
+    [[SENDER, RECIPIENT], [Rset(), Quit()]],
+]
+
+
 @given(
-    st.lists(an_answer | bare_lines, max_size=7),
-    st.none() | malformed_replies() | closing,
+    st.lists(an_answer | bare_lines, max_size=7) | st.lists(st.sampled_from([b"250 ok\r\n", b"250 a\n"]), max_size=9),
+    st.none() | malformed_replies() | closing | st.just(b"354 go\r\n"),
+    st.booleans(),
     st.data(),
 )
-def test_answers_taken_together(answers: list[bytes], wrong: bytes | None, data: st.DataObject) -> None:
-    """Recipients' answers that are taken together are those that come one by one, and all that follows is the same,
-    whatever the server says and in what pieces."""
+def test_answers_taken_together(answers: list[bytes], wrong: bytes | None, lmtp: bool, data: st.DataObject) -> None:
+    """Answers that are taken together are those that come one by one, and all that follows is the same, whatever the
+    server says and in what pieces."""
     pieces = data.draw(splits(b"".join([*answers, wrong or b""])))
-    group = data.draw(st.sampled_from([GROUP, GROUP[1:], [SENDER, *[RECIPIENT] * 2, Rset(), *GROUP]]))
-    state = State.READY if isinstance(group[0], Mail) else State.MAIL
-    one, other = pair_in(state).client, pair_in(state).client
-    for client in (one, other):
-        client.send_group(group)
+    flight = data.draw(st.sampled_from(FLIGHTS))
+    state = State.READY if isinstance(flight[0][0], Mail) else State.MAIL
+    one, other = pair_in(state, lmtp=lmtp).client, pair_in(state, lmtp=lmtp).client
+    for group in flight:
+        for client in (one, other):
+            if isinstance(group[0], Bdat):
+                client.send(group[0])
+            else:
+                client.send_group(group)
     assert taken(one, pieces, together=True) == taken(other, pieces, together=False)
     assert one.state is other.state
     assert (one.accepted, one.outstanding, one.answered) == (other.accepted, other.outstanding, other.answered)
+    assert (one._reader.quiet, one.unread) == (other._reader.quiet, other.unread)
+    for client in (one, other):
+        # Short cuts, of which nothing else shows.
+        client._envelopes.clear()
+        client._reader = ReplyReader()
     assert frozen(one) == frozen(other)
 
 
-def test_answers_to_recipients_come_together() -> None:
-    """All that have come in are given at once, and no others."""
-    client = client_that_sent(*GROUP)
-    assert client.recipients_answered() == []
-    feed(client, b"250 sender\r\n")
-    client.receive_data(b"250 one\r\n550 two\r\n250 three\r\n450 four\r\n354 go\r\n")
-    assert [reply.code for reply in client.recipients_answered()] == [250, 550, 250, 450]
-    assert client.recipients_answered() == []
-    assert len(client.accepted) == 2
-    assert isinstance(client.next_event(), ReplyReceived)
+def test_answers_come_together() -> None:
+    """All that have come in are given at once, if none refuses anything: with a refusal, none is."""
+    client = client_that_sent(SENDER, RECIPIENT)
+    client.send_group([RECIPIENT, Data()])
+    assert client.answers() == ([], [])
+    client.receive_data(b"250 sender\r\n250 one\r\n")
+    commands, answers = client.answers()
+    assert commands == [SENDER, RECIPIENT]
+    assert [reply.text for reply in answers] == ["sender", "one"]
+    assert client.answers() == ([], [])
+    client.receive_data(b"550 two\r\n354 go\r\n")
+    for _ in range(2):
+        assert client.answers() == ([], [])
+        assert isinstance(client.next_event(), ReplyReceived)
+    assert client.accepted == (RECIPIENT,)
     assert client.message_due
+
+
+def test_many_envelopes_are_answered() -> None:
+    """What is kept of an envelope is dropped when it is answered, one by one or at once."""
+    client = pair_in(State.READY).client
+    for n in range(9):
+        client.send_group([SENDER, RECIPIENT])
+        client.send(Bdat(0, last=True))
+        client.receive_data(b"250 ok\r\n" * 3)
+        while n % 2 and client.waiting:
+            assert isinstance(client.next_event(), ReplyReceived)
+        assert client.waiting is not n % 2
+        client.answers()
+        assert client.state is State.READY
+        assert len(client._envelopes) <= 1
+
+
+def test_the_answer_to_a_chunk_alone() -> None:
+    """It leaves the recipients as they are: more chunks may follow."""
+    client = pair_in(State.RCPT).client
+    client.send(Bdat(0))
+    client.receive_data(b"250 ok\r\n")
+    commands, answers = client.answers()
+    assert (commands, [reply.code for reply in answers]) == ([Bdat(0)], [250])
+    assert (client.state, client.accepted) == (State.BDAT, (RECIPIENT,))
+
+
+def test_answers_while_octets_are_due() -> None:
+    """An answer to a chunk that is not out is one that `next_event` has to judge."""
+    client = client_that_sent(SENDER, RECIPIENT)
+    client.send(Bdat(3, last=True))
+    client.receive_data(b"250 ok\r\n250 ok\r\n250 ok\r\n")
+    assert client.answers() == ([], [])
+    client.send_body(b"abc")
+    assert len(client.answers()[0]) == 3
+
+
+def test_a_message_for_nobody_in_lmtp() -> None:
+    """A 354 although no recipient was accepted is what `next_event` raises; its answers go to recipients."""
+    client = pair_in(State.READY, lmtp=True).client
+    for command in [SENDER, RECIPIENT, Data()]:
+        client.send(command)
+    client.receive_data(b"250 ok\r\n550 no\r\n354 go\r\n")
+    for _ in range(2):
+        assert isinstance(client.next_event(), ReplyReceived)
+    assert client.answers() == ([], [])
+    with pytest.raises(RemoteProtocolError, match="no recipient"):
+        client.next_event()
+
+
+# -- taking back ------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_not_written_is_taken_back() -> None:
+    """A group that was not written, or a message, leaves no trace: what has arrived is judged as if before it."""
+    client = pair_in(State.READY).client
+    before = frozen(client)
+    client.send_group(GROUP)
+    client.data_to_send()
+    client.withdraw()
+    assert (client.outstanding, client.pending_output, client.sent_state) == ((), False, State.READY)
+    client._mail = None  # the last one said, which only those behind a MAIL are compared with
+    assert frozen(client) == before
+    asked = pair_in(State.DATA).client
+    asked.send_message(MessageText(b"text"))
+    asked.data_to_send()
+    asked.withdraw()
+    assert asked.message_due
+    asked.receive_data(b"554 no\r\n")
+    event = asked.next_event()
+    assert isinstance(event, ReplyReceived)
+    assert event.early
+    chunk = pair_in(State.RCPT).client
+    chunk.send(Bdat(3, last=True))
+    chunk.withdraw()
+    assert chunk.can_send(Rset())
 
 
 # -- a whole message --------------------------------------------------------------------------------------------------

@@ -69,6 +69,23 @@ def test_an_early_refusal_stops_the_message(way: Way, code: int, written: int) -
     assert sending.session.connection.closed
 
 
+@pytest.mark.parametrize("told", [True, False], ids=["with progress", "without"])
+@pytest.mark.parametrize("written", [0, 3])
+def test_a_small_message_refused_before_it_is_out(told: bool, written: int) -> None:
+    """What is said while a message goes out in one piece ends it, also where somebody is told how it goes on."""
+    session = introduced()
+    progress: list[int] = []
+    peer = Scripted(
+        [b"250 m\r\n", b"250 r\r\n", b"354 go\r\n"], sends=[None, None, None, Part(written, b"552 too big\r\n")]
+    )
+    tell = (lambda done, total: progress.append(done)) if told else None
+    outcome = peer.run(deliver(session, SENDER, recipients(1), MESSAGE, progress=tell))
+    assert (outcome.final, outcome.phase) == (Reply(552, "too big"), Phase.DONE)
+    assert not outcome.may_be_delivered
+    assert session.connection.closed
+    assert progress == []
+
+
 @every_way_step_by_step
 def test_an_early_refusal_in_pieces(way: Way) -> None:
     """An early refusal that is half there is waited for; nothing is written meanwhile."""

@@ -146,12 +146,13 @@ class SocketTransport:
         if self._wait is None:
             self.sock.sendall(octets)
             return Sent(None, [])
+        size = len(octets)
         view: bytes | memoryview = octets
         while view:
             try:
                 written = self._attempt(self.sock.send, view[:RECORD] if self._holds_back else view)
-                if written == len(view):
-                    break
+                if written == size < LARGE:
+                    return Sent(None, [])  # what nearly all is
                 view = memoryview(view)[written:]
                 continue
             except (BlockingIOError, ssl.SSLWantWriteError):
@@ -165,7 +166,7 @@ class SocketTransport:
                 received = self.poll()
                 if received is not None:
                     return Sent(received, [bytes(view)])
-        if listen and len(octets) >= LARGE:
+        if listen and size >= LARGE:
             with suppress(OSError):  # of the reading: it comes back with the next one
                 return Sent(self.poll() or None, [])
         return Sent(None, [])
@@ -175,8 +176,12 @@ class SocketTransport:
         if self._wait is None:
             received: bytes = self.sock.recv(READ_SIZE)
             return received
-        if self._takes_flags and timeout is None and self.sock.gettimeout() is None:
-            return self.sock.recv(READ_SIZE)
+        if self._takes_flags and self.sock.gettimeout() is None:
+            if timeout is None:
+                return self.sock.recv(READ_SIZE)
+            if self._wait.readable(timeout):
+                with suppress(BlockingIOError):  # what was there is not any more: it is as if nothing had been
+                    return self.sock.recv(READ_SIZE, _DONT_WAIT)
         deadline = None if timeout is None else time.monotonic() + timeout
         # To ask first is one system call more where the octets are there, and two less where they are not: usual.
         if not self._holds_back and not self._wait.readable(timeout):

@@ -19,6 +19,7 @@ from smtp_proto.effects import (
     Call,
     Close,
     Connect,
+    Flight,
     Flow,
     Interrupted,
     Poll,
@@ -126,6 +127,20 @@ class AsyncDriver(Driver[AsyncTransport]):
     def _send(self, transport: AsyncTransport, effect: Send) -> Awaitable[Sent]:
         return transport.send(self._chunks(effect), self._left(effect), effect.listen)
 
+    async def _fly(self, transport: AsyncTransport, flight: Flight) -> bytes | None:
+        if flight.looks:
+            octets = await transport.poll()
+            if octets is not None:
+                return octets
+        flight.begun = True
+        if self.on_send is not None:
+            self.on_send(flight.octets)
+        octets, flight.unsent = await transport.send([flight.octets], self._begin(flight.stage), True)
+        if flight.unsent:
+            return octets
+        flight.written = True
+        return octets if octets is not None else await transport.receive(self._begin(flight.answer))
+
     def _connect(self, transport: AsyncTransport, effect: Connect) -> Awaitable[None]:
         return transport.connect(effect.host, effect.port, self.timeouts[Stage.CONNECT])
 
@@ -169,6 +184,7 @@ _PERFORM = _Performers(
         Send: AsyncDriver._send,
         Receive: AsyncDriver._receive,
         Poll: lambda _driver, transport, _effect: transport.poll(),
+        Flight: AsyncDriver._fly,
         Pull: lambda _driver, _transport, effect: pull(effect.chunks),
         Connect: AsyncDriver._connect,
         StartTLS: AsyncDriver._start_tls,

@@ -210,7 +210,7 @@ class Batch:
             )
             if client._hello_due:
                 yield from Call(client.ehlo_or_helo_if_needed)
-            ready = client._made_ready(*arguments, envelope.rcpt_options)
+            ready = client._made_ready(*arguments, envelope.rcpt_options, client._untouched)
             place.outcome = ready.outcome
             if ready.outcome.mail is None:
                 yield from self._send(place, ready)

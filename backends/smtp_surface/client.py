@@ -181,7 +181,7 @@ class Client(MailConversations):
         self._handed_in = greeted
         require_tls = self.tls == "required" and self.tls_state is None
         connection = ClientConnection(lmtp=self._lmtp, strict=False, greeted=greeted, require_tls=require_tls)
-        session = ClientSession(connection, self._observer)
+        session = ClientSession(connection, self._observer, flights=True)
         self._session = session
         self._delivered = False
         return session

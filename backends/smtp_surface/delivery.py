@@ -53,6 +53,9 @@ class Ready(NamedTuple):
     plain: bool  # ASCII throughout, with no options but our own: what nearly all mail is
 
 
+_TEXT = {str}
+
+
 class MailConversations(LoginConversations):
     """`data`, `sendmail`, `send_message` and `deliver`."""
 
@@ -76,7 +79,7 @@ class MailConversations(LoginConversations):
                 if writer is not None and self._own("send"):
                     written = (yield from writer.lines(source_of(octets))) and (yield from writer.finish())
                 else:
-                    written = writer is None or not (yield from writer.refused())
+                    written = writer is None or not (yield from writer.overruled())
                     if written:
                         encoder = DataEncoder()
                         yield from Call(self.send, encoder.encode(octets) + encoder.finish())
@@ -104,6 +107,8 @@ class MailConversations(LoginConversations):
     ) -> Flow[Refused]:
         content = self._content(msg)
         outcome = yield from self._transaction(from_addr, to_addrs, content, mail_options, rcpt_options, progress)
+        if outcome.unanimous and outcome.delivered:
+            return {}
         error = refusal_error(outcome)
         if error is not None:
             raise error
@@ -163,9 +168,11 @@ class MailConversations(LoginConversations):
         last: bool = False,
     ) -> Flow[Outcome]:
         """One message to its recipients, in one go or step by step; what the server refuses is in the outcome."""
-        if self._hello_due:
+        untouched = self._untouched
+        if not (self._introduced and (untouched or self._own("ehlo_or_helo_if_needed"))):
             yield from Call(self.ehlo_or_helo_if_needed)
-        ready = self._made_ready(from_addr, to_addrs, content, mail_options, rcpt_options)
+            untouched = self._untouched
+        ready = self._made_ready(from_addr, to_addrs, content, mail_options, rcpt_options, untouched)
         return (yield from self._sent(ready, progress, last))
 
     def _sent(self, ready: Ready, progress: Progress | None = None, last: bool = False) -> Flow[Outcome]:
@@ -174,8 +181,11 @@ class MailConversations(LoginConversations):
         if outcome.mail is not None:
             return outcome
         if ready.at_once:
-            with Translated(self):
+            try:
                 yield from self._in_one_go(ready, progress, last)
+            except BaseException as error:
+                self._translate(error)
+                raise
             if not outcome.delivered:
                 self.command_encoding = "ascii"  # the transaction is over, by the RSET behind its refusal
             if self._session is not None and self._session.connection.closed:
@@ -199,23 +209,22 @@ class MailConversations(LoginConversations):
         content: bytes | Source,
         mail_options: Sequence[str],
         rcpt_options: Sequence[str],
+        untouched: bool,
     ) -> Ready:
         """A message fitted to what the server offers; where it cannot be, its outcome has a refusal of our own."""
-        if isinstance(to_addrs, str):
-            recipients = [to_addrs]
-        else:
-            recipients = [each if each.__class__ is str else one_address(each) for each in to_addrs]
-        sender = one_address(from_addr)
+        recipients = [to_addrs] if isinstance(to_addrs, str) else list(to_addrs)
+        kinds = set(map(type, recipients))
+        if kinds != _TEXT:
+            recipients = [one_address(each) for each in recipients]
+        sender = from_addr if from_addr.__class__ is str else one_address(from_addr)
         outcome = Outcome(recipients, sender)
-        untouched = self._untouched
         terms = self._agreed(untouched)
-        mail_options = self._usable(mail_options)
-        rcpt_options = tuple(rcpt_options or ())
-        for_all = self._usable(rcpt_options)
-        parameters = [
-            for_all if recipient.__class__ is str else self._usable(options_for(recipient, rcpt_options))
-            for recipient in recipients
-        ]
+        mail_options = self._usable(mail_options) if mail_options else ()
+        bare = not rcpt_options and kinds == _TEXT
+        parameters: Sequence[Sequence[str]] = [()] * len(recipients)
+        if not bare:
+            rcpt_options = tuple(rcpt_options or ())
+            parameters = [self._usable(options_for(recipient, rcpt_options)) for recipient in recipients]
         at_once = untouched or self._own(*STEPS)
         octets = content if isinstance(content, bytes) else b""
         if (
@@ -247,7 +256,7 @@ class MailConversations(LoginConversations):
                 isinstance(option, Parameter) and option.keyword == "SIZE" for option in fit.options
             ):
                 fit.options.insert(0, f"size={source.size}")
-        plain = fit.bare and not any(parameters)
+        plain = fit.plain is not None and (bare or not any(parameters))
         return Ready(outcome, fit, parameters, source, at_once, isinstance(content, Source), terms, plain)
 
     def _in_one_go(self, ready: Ready, progress: Progress | None, last: bool) -> Flow[Outcome]:
@@ -278,8 +287,9 @@ class MailConversations(LoginConversations):
         """MAIL and the RCPTs; what must not be sent is raised here, before anything is."""
         fit, parameters = ready.fit, ready.parameters
         self.command_encoding = "ascii"
-        if ready.plain:
-            return Mail(fit.sender, fit.options), Rcpt.each(fit.recipients)
+        if ready.plain and fit.plain is not None:
+            plain = fit.plain.partition(b"\n")[2]
+            return Mail(fit.sender, fit.options), Rcpt.each(fit.recipients, plain=plain) if plain else []
         if any(option.lower() == "smtputf8" for option in fit.options):
             if not self.has_extn("smtputf8"):
                 raise self._lacking("SMTPUTF8 not supported by server")
@@ -287,7 +297,7 @@ class MailConversations(LoginConversations):
         if fit.binary and not (self.has_extn("binarymime") and self.has_extn("chunking")):
             raise self._lacking("BINARYMIME or CHUNKING not supported by server")
         addresses = [fit.sender, *fit.recipients]
-        sender, *paths = addresses if fit.bare else paths_of(addresses)
+        sender, *paths = addresses if fit.plain is not None else paths_of(addresses)
         # UnicodeEncodeError before anything is sent.
         " ".join([sender, *paths, *fit.options, *chain.from_iterable(parameters)]).encode(self.command_encoding)
         self._live()

@@ -20,6 +20,7 @@ from smtp_proto.effects import (
     Close,
     Connect,
     Effect,
+    Flight,
     Flow,
     Poll,
     Pull,
@@ -77,14 +78,13 @@ class Driver(Generic[Transport]):
 
     def _chunks(self, effect: Send) -> list[bytes]:
         """What is to be written, when whoever wants to know has been told."""
+        chunks = effect.chunks
         if self.on_send is not None:
-            chunks = effect.chunks
             if len(chunks) > 1:
                 chunks = [b"".join(chunks)]
             if chunks[0]:
                 self.on_send(chunks[0])
-            return chunks
-        return effect.chunks
+        return chunks
 
     def _left(self, effect: Send | Receive) -> float | None:
         """Seconds until the deadline of a wait, which began with an earlier effect if this one is `again`."""
@@ -95,7 +95,13 @@ class Driver(Generic[Transport]):
             timeout = self._deadline - time.monotonic()
             if timeout <= 0:
                 raise TimeoutError("timed out")
-        else:
+            return timeout
+        return self._begin(effect.stage)
+
+    def _begin(self, stage: Stage) -> float | None:
+        """Seconds for a wait that begins now."""
+        timeout = self.timeouts[stage]
+        if timeout is not None:
             self._deadline = time.monotonic() + timeout
         return timeout
 
@@ -109,6 +115,7 @@ class BlockingDriver(Driver[BlockingTransport]):
             Send: self._send,
             Receive: self._receive,
             Poll: lambda transport, effect: transport.poll(),
+            Flight: self._fly,
             Connect: self._connect,
             StartTLS: self._start_tls,
             Pull: lambda transport, effect: effect.next(),
@@ -149,6 +156,20 @@ class BlockingDriver(Driver[BlockingTransport]):
 
     def _receive(self, transport: BlockingTransport, effect: Receive) -> bytes:
         return transport.receive(self._left(effect))
+
+    def _fly(self, transport: BlockingTransport, flight: Flight) -> bytes | None:
+        if flight.looks:
+            octets = transport.poll()
+            if octets is not None:
+                return octets
+        flight.begun = True
+        if self.on_send is not None:
+            self.on_send(flight.octets)
+        octets, flight.unsent = transport.send([flight.octets], self._begin(flight.stage), True)
+        if flight.unsent:
+            return octets
+        flight.written = True
+        return octets if octets is not None else transport.receive(self._begin(flight.answer))
 
     def _connect(self, transport: BlockingTransport, effect: Connect) -> None:
         transport.connect(effect.host, effect.port, self.timeouts[Stage.CONNECT])

@@ -37,7 +37,7 @@ class Letter(NamedTuple):
     octets: bytes
     options: list[str]
     binary: bool  # the octets go as they are, through BDAT
-    bare: bool = False  # the addresses are nothing else (`smtp_proto.grammar.plain_paths`)
+    plain: bytes | None = None  # what `smtp_proto.grammar.plain_paths` gives for the addresses
 
 
 def letter(
@@ -57,8 +57,10 @@ def letter(
     """
     options = list(options)
     content = content_of(octets)
-    if content is PLAIN and not options and plain_paths([sender, *recipients]) is not None:
-        return Letter(sender, list(recipients), octets, options, False, bare=True)  # what nearly all mail is
+    if content is PLAIN and not options:
+        plain = plain_paths([sender, *recipients])
+        if plain is not None:
+            return Letter(sender, list(recipients), octets, options, False, plain)  # what nearly all mail is
     given = [option.upper() for option in split_options(options)]
     utf8_given = "SMTPUTF8" in given
     body_given = utf8_given or any(option.startswith("BODY=") for option in given)

@@ -146,8 +146,8 @@ _REPLIES = (
     _core(
         "a command looks first at what has come unasked",
         "session",
-        "        yield from self.look()\n        self.say(command)",
-        "        self.say(command)",
+        "        looks = self.unlooked\n        if not looks:\n            yield from self.look()\n        self.say(",
+        "        looks = False\n        self.say(",
         "client_session.py",
     ),
     _core(
@@ -236,7 +236,7 @@ _ARGUMENTS = (
     _core(
         "paths that go out together have no line feed",
         "grammar",
-        'if octets.translate(None, _DOT_STRING) != b"\\n".join([b"@"] * len(paths)):',
+        'if octets.translate(None, _DOT_STRING) != b"@\\n" * (len(paths) - 1) + b"@":',
         'if set(octets.translate(None, _DOT_STRING)) != set(b"\\n@"):',
         "groups.py",
     ),
@@ -347,7 +347,7 @@ _BODIES = (
         "a message for nobody is a lone dot",
         "transaction",
         "            begun = yield from self._nothing()",
-        "            begun = yield from self.writer.lines(self._source)",
+        "            begun = yield from self.lines(self._source)",
         "transaction.py",
         "transaction_pipelining.py",
     ),

@@ -1,0 +1,183 @@
+"""A `Flight` that a driver performs is what its steps are, whatever the transport does."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smtp_proto.effects import Flight, Flow, Sent
+from smtp_proto.errors import ConnectionLost
+from smtp_proto.states import DEFAULT_TIMEOUTS, Stage
+from smtp_proto.transaction import deliver
+from smtp_surface.async_driver import AsyncDriver
+from smtp_surface.driver import BlockingDriver
+from tests.deliveries import MESSAGE, SENDER, recipients
+from tests.flows import Part, Scripted, introduced
+
+LOST = ConnectionResetError("lost")
+
+
+class Planned(NamedTuple):
+    """What each method of a transport gives, or raises."""
+
+    poll: bytes | OSError | None
+    send: Sent | OSError
+    receive: bytes | OSError
+
+
+class Transport:
+    """Does as planned, and keeps what it was asked for."""
+
+    def __init__(self, planned: Planned) -> None:
+        self.asked: list[Any] = []
+        self._planned = planned
+
+    def poll(self) -> bytes | None:
+        self.asked.append("poll")
+        return self._given(self._planned.poll)  # type: ignore[no-any-return]  # what was planned for it
+
+    def send(self, chunks: list[bytes], timeout: float | None, listen: bool) -> Sent:
+        self.asked.append((b"".join(chunks), timeout, listen))
+        return self._given(self._planned.send)  # type: ignore[no-any-return]  # as above
+
+    def receive(self, timeout: float | None) -> bytes:
+        self.asked.append(timeout)
+        return self._given(self._planned.receive)  # type: ignore[no-any-return]  # as above
+
+    @staticmethod
+    def _given(planned: Any) -> Any:
+        if isinstance(planned, OSError):
+            raise planned
+        return planned
+
+
+class AsyncTransport:
+    """The same, to be awaited."""
+
+    def __init__(self, planned: Planned) -> None:
+        self.inner = Transport(planned)
+
+    async def poll(self) -> bytes | None:
+        return self.inner.poll()
+
+    async def send(self, chunks: list[bytes], timeout: float | None, listen: bool) -> Sent:
+        return self.inner.send(chunks, timeout, listen)
+
+    async def receive(self, timeout: float | None) -> bytes:
+        return self.inner.receive(timeout)
+
+
+def flown(flight: Flight, natively: bool) -> Flow[Any]:
+    """What comes of a flight: its result or its error, how far it has come, and what is unsent."""
+    result: object
+    try:
+        result = (yield flight) if natively else (yield from flight.steps())
+    except OSError as error:
+        result = error
+    return result, flight.begun, flight.written, list(flight.unsent)
+
+
+received = st.sampled_from([None, b"", b"250 ok\r\n"])
+
+
+@given(
+    poll=received | st.just(LOST),
+    send=st.builds(Sent, received, st.sampled_from([[], [b"rest"], [b"", b"rest"]])) | st.just(LOST),
+    receive=st.sampled_from([b"", b"250 ok\r\n", LOST]),
+    looks=st.booleans(),
+    timeouts=st.sampled_from([DEFAULT_TIMEOUTS, dict.fromkeys(Stage)]),
+)
+def test_a_flight_is_its_steps(poll: Any, send: Any, receive: Any, looks: bool, timeouts: Any) -> None:
+    """Both drivers give, raise and ask of the transport what they do for the steps, and tell the octets before."""
+    planned = Planned(poll, send, receive)
+    found = []
+    for natively in (True, False):
+        told: list[bytes] = []
+        transport = Transport(planned)
+        # Not the whole of the contract: what a flight has to do with.
+        driver = BlockingDriver(transport, timeouts)  # type: ignore[arg-type]
+        driver.on_send = told.append
+        result = driver.run(flown(Flight(b"noop\r\n", Stage.MAIL, Stage.COMMAND, looks), natively))
+        found.append((result, transport.asked, told, driver.touched))
+        told = []
+        other = AsyncTransport(planned)
+        among_tasks = AsyncDriver(other, timeouts)  # type: ignore[arg-type]
+        among_tasks.on_send = told.append
+        result = asyncio.run(among_tasks.run(flown(Flight(b"noop\r\n", Stage.MAIL, Stage.COMMAND, looks), natively)))
+        found.append((result, other.inner.asked, told, among_tasks.touched))
+    assert found == [found[0]] * 4
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), LOST])
+@pytest.mark.parametrize("chunking", [False, True, "eager"])
+@pytest.mark.parametrize("pipelining", [True, False])
+def test_a_transaction_is_the_same_with_flights(error: BaseException, chunking: Any, pipelining: bool) -> None:
+    """Interrupted or lost at any effect, what is known of the message is the same; so it is where nothing fails."""
+    eager = pipelining and chunking == "eager"
+    envelope = [b"250 m\r\n", b"250 r\r\n", *([] if chunking else [b"354 go\r\n"])]
+    script = [b"".join(envelope)] if pipelining else envelope
+    script = [script[0] + b"250 q\r\n"] if eager else [*script, b"250 q\r\n"]
+
+    def attempt(fails: int, flights: bool) -> tuple[list[type[Any]], list[bytes], str, bool]:
+        session = introduced(flights=flights)
+        peer = Scripted(script, fails={fails: error})
+        flow = deliver(session, SENDER, recipients(1), MESSAGE, pipelining=pipelining, chunking=chunking)
+        try:
+            told = str(peer.run(flow))
+        except (KeyboardInterrupt, ConnectionLost) as raised:
+            told = str(getattr(raised, "outcome", None))
+        return [type(effect) for effect in peer.effects], peer.segments, told, session.connection.closed
+
+    fails = 0
+    while len((found := attempt(fails, flights=True))[0]) > fails:
+        assert found == attempt(fails, flights=False)
+        fails += 1
+    assert found == attempt(fails, flights=False)
+    assert ": delivered to 1 of 1" in found[2]
+
+
+@pytest.mark.parametrize("flights", [True, False])
+@pytest.mark.parametrize("heard", [b"421 bye\r\n", b"250 what\r\n", b"25", b""])
+@pytest.mark.parametrize("pipelining", [True, False])
+def test_what_has_arrived_before_is_no_answer(flights: bool, heard: bytes, pipelining: bool) -> None:
+    """What comes unasked before an envelope ends the connection with nothing written."""
+    session = introduced(flights=flights)
+    peer = Scripted(polls=[heard])
+    with pytest.raises(ConnectionLost) as caught:
+        peer.run(deliver(session, SENDER, recipients(2), MESSAGE, pipelining=pipelining))
+    assert peer.segments == []
+    assert caught.value.outcome is not None
+    assert not caught.value.outcome.may_be_delivered
+    assert session.connection.closed
+
+
+@pytest.mark.parametrize("flights", [True, False])
+@pytest.mark.parametrize(
+    ("heard", "phase"), [(b"452 full\r\n", "done"), (b"45", "done"), (b"", "data"), (b"250 ok\r\n", "data")]
+)
+def test_what_has_arrived_behind_the_354(flights: bool, heard: bytes, phase: str) -> None:
+    """What comes before a small message is written is its answer, if it is a refusal; nothing of it is written then."""
+    session = introduced(flights=flights)
+    peer = Scripted(
+        [b"250 m\r\n250 r\r\n354 go\r\n", b"2 full\r\n"],
+        polls=[None, heard],
+        sends=[None, Part(0, None)],
+    )
+    flow = deliver(session, SENDER, recipients(1), MESSAGE, pipelining=True)
+    if phase == "done":
+        outcome = peer.run(flow)
+        assert outcome.final is not None
+        assert outcome.final.code == 452
+    else:
+        with pytest.raises(ConnectionLost) as caught:
+            peer.run(flow)
+        assert caught.value.outcome is not None
+        outcome = caught.value.outcome
+    assert outcome.phase.value == phase
+    assert not outcome.may_be_delivered
+    assert len(peer.segments) == 1
+    assert session.connection.closed
