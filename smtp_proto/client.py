@@ -54,14 +54,16 @@ _row_of = attrgetter("row")
 _code_of = attrgetter("code")
 
 
-class _Envelope:
-    """MAIL, RCPTs and maybe DATA that went out together, and the state behind them if nothing is refused."""
+class _Group:
+    """Commands that went out together, and the state behind them if nothing is refused: MAIL, RCPTs and what may be
+    around them, RSET before and DATA or the chunk that is the message behind."""
 
-    __slots__ = ("commands", "count", "state", "ticket")
+    __slots__ = ("commands", "count", "first", "state", "ticket")
 
-    def __init__(self, ticket: int, commands: Sequence[Command], state: State) -> None:
-        self.ticket = ticket  # of MAIL
+    def __init__(self, ticket: int, commands: Sequence[Command], first: int, state: State) -> None:
+        self.ticket = ticket  # of the first
         self.commands = commands
+        self.first = first  # RCPT, by its number
         self.count = len(commands)
         self.state = state
 
@@ -76,7 +78,10 @@ class _Envelope:
 
     @property
     def recipients(self) -> list[Command]:
-        return list(self.commands[1:-1] if self.state is State.DATA else self.commands[1:])
+        """Those of the transaction that it leaves open."""
+        if self.state is State.READY:
+            return []
+        return list(self.commands[self.first : -1 if self.state is State.DATA else None])
 
 
 def _with_utf8(mail: Mail) -> bool:
@@ -116,7 +121,7 @@ class ClientConnection:
         self._chunk_left = 0  # octets of a BDAT still to be given
         #: How many MAIL commands were sent: what MAILMAX counts (RFC 9422).
         self.transactions = 0
-        self._envelopes: deque[_Envelope] = deque()  # those that are not answered, and maybe some that are
+        self._groups: deque[_Group] = deque()  # those that are not answered, and maybe some that are
         self._mail: Command | None = None  # of the transaction under way, as sent
         self._eof = False
         self._error: RemoteProtocolError | None = None
@@ -216,10 +221,20 @@ class ClientConnection:
                 self._mail = command
             elif isinstance(command, Bdat):
                 self._chunk_left = command.size
+                if command.last and self._groups and not self.lmtp:
+                    self._join(command)
         self._queue.append(command)
         sent = row.success
         self._sent = sent if sent.__class__ is State else assumed(row, before)
         return self.answered + len(self._queue) - 1
+
+    def _join(self, command: Bdat) -> None:
+        """Let a message that goes out right behind its envelope be answered with it."""
+        group = self._groups[-1]
+        if group.state is State.RCPT and group.ticket + group.count == self.answered + len(self._queue):
+            group.commands = [*group.commands, command]
+            group.count += 1
+            group.state = State.READY
 
     def send_group(self, commands: Sequence[Command]) -> int:
         """Put commands into the output that go out together (RFC 2920 3.1), as `send` does with one: all of them or, if
@@ -231,34 +246,39 @@ class ClientConnection:
             raise copy(self._error)
         state = self._sent or self.sent_state
         octets = b"".join(map(_line_of, commands))
-        envelope = self._as_envelope(commands, octets, state)
-        if envelope is not None:
-            self._mail = commands[0]
-            self.transactions += 1
-            self._envelopes.append(envelope)
-            state = envelope.state
-        else:
+        group = self._as_group(commands, octets, state)
+        if group is None:
             state = self._one_by_one(commands, state)
+        # Interrupted from here on, there is output, and so something is under way.
         self._out.append(octets)
         self._queue += commands
+        if group is not None:
+            self._mail = commands[group.first - 1]
+            self.transactions += 1
+            self._groups.append(group)
+            state = group.state
         self._sent = state
         return self.answered + len(self._queue) - 1
 
-    def _as_envelope(self, commands: Sequence[Command], octets: bytes, state: State) -> _Envelope | None:
-        """The commands, if they are MAIL, RCPTs and maybe DATA, and may be sent; else None."""
+    def _as_group(self, commands: Sequence[Command], octets: bytes, state: State) -> _Group | None:
+        """The commands, if they are MAIL and RCPTs, maybe behind RSET and before DATA, and may be sent; else None."""
         rows = list(map(_row_of, commands))
+        first = 2 if rows[:1] == ["RSET"] else 1
         with_data = rows[-1:] == ["DATA"]
-        recipients = len(rows) - 1 - with_data
-        if recipients < 1 or rows[0] != "MAIL" or rows.count("RCPT") != recipients or not octets.isascii():
+        recipients = len(rows) - first - with_data
+        if recipients < 1 or rows[first - 1] != "MAIL" or rows.count("RCPT") != recipients or not octets.isascii():
             return None
+        # RSET may stand wherever MAIL may, and then MAIL behind it.
+        begin = commands[0]
         last = self._queue[-1].row if self._queue else None
-        if self._refuse(commands[0], TABLE["MAIL"], state, last, None) is not None:
+        if self._refuse(begin, TABLE[rows[0]], state, last, None) is not None:
             return None
-        envelopes, answered = self._envelopes, self.answered
-        while envelopes and envelopes[0].ticket < answered:
-            envelopes.popleft()
-        ticket = answered + len(self._queue)
-        return _Envelope(ticket, commands, State.DATA if with_data else State.RCPT)
+        if first == 2 and assumed(TABLE["RSET"], state) not in TABLE["MAIL"].states:
+            return None
+        groups, answered = self._groups, self.answered
+        while groups and groups[0].ticket < answered:
+            groups.popleft()
+        return _Group(answered + len(self._queue), commands, first, State.DATA if with_data else State.RCPT)
 
     def _one_by_one(self, commands: Sequence[Command], state: State) -> State:
         """See whether the commands may be sent in a group, and what state that leads to."""
@@ -388,7 +408,7 @@ class ClientConnection:
             self._encoder = DataEncoder()
         self.transactions -= sum(command.row == "MAIL" for command in self._queue)
         self._queue.clear()
-        self._envelopes.clear()
+        self._groups.clear()
         self._out = []
         self._chunk_left = 0
         self._sent = None
@@ -453,15 +473,15 @@ class ClientConnection:
         if not replies:
             return [], []
         commands = list(islice(queue, len(replies)))
-        envelopes, first = self._envelopes, self.answered
+        groups, first = self._groups, self.answered
         state, accepted, at, count = self.state, self._accepted, 0, len(replies)
         while at < count:
-            if envelopes and envelopes[0].ticket <= first + at:
-                envelope = envelopes.popleft()
-                if envelope.ticket == first + at and envelope.accepted(replies[at : at + envelope.count]):
-                    state = envelope.state
-                    accepted = envelope.recipients
-                    at += envelope.count
+            if groups and groups[0].ticket <= first + at:
+                group = groups.popleft()
+                if group.ticket == first + at and group.accepted(replies[at : at + group.count]):
+                    state = group.state
+                    accepted = group.recipients
+                    at += group.count
                     continue
             command = commands[at]
             following = self._assumed(command, replies[at], state, accepted)

@@ -248,14 +248,14 @@ class Mailing:
 
     def _announce(self, transaction: Transaction) -> int:
         """Put an envelope, and RSET in front of it where it is needed; returns the octets of that."""
-        behind = 0
-        if self._dirty if self.connection.waiting else self.connection.state in _UNDER_WAY:
-            self.session.say(_RSET)
-            behind = len(_RSET.line)
+        reset = self._dirty if self.connection.waiting else self.connection.state in _UNDER_WAY
         self._dirty, self.eager = transaction.chunked, transaction.eager
         self._open = transaction
-        transaction.announce()
-        return behind
+        if not reset:
+            transaction.announce()
+            return 0
+        transaction.announce(_RSET)
+        return len(_RSET.line)
 
     def _put(self, transaction: Transaction) -> Flow[bool]:
         """Put the message of the open transaction; False if it is refused, or was while it was being written."""

@@ -274,6 +274,7 @@ class ClientSession:
         What has arrived before it was begun is raised as by `look`; if it is the answer to a message that the server
         has asked for, the flight is taken back, and the result is False.
         """
+        connection = self.connection
         try:
             octets: bytes | None = (yield flight) if self.flights else (yield from flight.steps())
         except OSError as error:
@@ -285,22 +286,22 @@ class ClientSession:
             return False
         except BaseException:
             if not flight.begun:
-                self.connection.withdraw()
+                connection.withdraw()
             raise
         if flight.written:
             if octets:
-                self.connection.receive_data(octets)
+                connection.receive_data(octets)
             else:
-                self.connection.receive_eof()
+                connection.receive_eof()
             return True
         if flight.begun:
             unsent = list(flight.unsent)
             again = _octets(unsent) == len(flight.octets)
             return self._overheard(octets, unsent, hear) and (yield from self._write(unsent, flight.stage, hear, again))
         assert octets is not None
-        self.connection.withdraw()
+        connection.withdraw()
         self._take_in(octets)
-        if self.connection.state is not State.DATA:
+        if connection.state is not State.DATA:
             self._refuse_unasked()
         return False
 

@@ -234,9 +234,9 @@ class Transaction(MessageWriter):
 
     # -- what others put together, too ---------------------------------------------------------------------------------
 
-    def announce(self) -> None:
-        """Put the envelope into the connection; if `eager`, the message is put behind it."""
-        self.last = self.session.say_group(self._envelope)
+    def announce(self, *before: Command) -> None:
+        """Put the envelope into the connection, with what stands `before` it; if `eager`, the message is put behind."""
+        self.last = self.session.say_group([*before, *self._envelope] if before else self._envelope)
         self.begun = True
 
     @property
@@ -313,15 +313,17 @@ class Transaction(MessageWriter):
         """The answers to several of them, none of which refuses anything."""
         outcome, count = self.outcome, len(self._envelope)
         if commands[0] is self._envelope[0] and len(commands) >= count > 1:
+            # In this order: interrupted in between, it must not look refused.
+            self._sender_accepted = True
             outcome.mail = replies[0]
             outcome.replies[:] = replies[1 : self._asked + 1]
-            self._sender_accepted = True
             self._accepted = self._answers = self._asked
             outcome.all_accepted = True
-            outcome.phase = Phase.RCPT
             if not self.chunked:
                 outcome.phase = Phase.DATA
                 outcome.data = replies[count - 1]
+            elif outcome.phase is Phase.MAIL:  # and not sent, with its message behind it
+                outcome.phase = Phase.RCPT
         else:
             self._take_envelope(commands, replies)
         if commands[-1].row not in _ENVELOPE and not self.refused:
@@ -343,7 +345,7 @@ class Transaction(MessageWriter):
                     if outcome.phase is Phase.MAIL:
                         outcome.phase = Phase.RCPT
             elif name == "MAIL":
-                # In this order: interrupted in between, it must not look refused.
+                # As above.
                 self._sender_accepted = reply.code // 100 == 2
                 outcome.mail = reply
             elif name == "DATA" and self._accepted:

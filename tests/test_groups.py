@@ -54,7 +54,7 @@ def test_a_group_is_its_commands(group: list[Command], state: State, strict: boo
     else:
         assert together.send_group(group) == ticket
         assert b"".join(together.data_to_send()) == b"".join(alone.data_to_send())
-        together._envelopes.clear()  # a short cut, of which nothing else shows
+        together._groups.clear()  # a short cut, of which nothing else shows
         assert frozen(together) == frozen(alone)
         assert (together.outstanding, together.sent_state) == (alone.outstanding, alone.sent_state)
         assert together.transactions == alone.transactions
@@ -209,6 +209,7 @@ FLIGHTS: list[list[list[Command]]] = [
     [[SENDER, RECIPIENT], [Data()]],
     [[SENDER, *[RECIPIENT] * 2], [Rset()], GROUP],
     [[SENDER, RECIPIENT, Rset(), *GROUP]],
+    [[Rset(), SENDER, RECIPIENT], [Bdat(0, last=True)], [Rset(), *GROUP]],
     [[SENDER, RECIPIENT], [Bdat(0)], [Bdat(0, last=True)], [Rset()], [SENDER, RECIPIENT], [Bdat(0, last=True)]],
     [[SENDER, RECIPIENT], [Rset(), Quit()]],
 ]
@@ -225,7 +226,7 @@ def test_answers_taken_together(answers: list[bytes], wrong: bytes | None, lmtp:
     server says and in what pieces."""
     pieces = data.draw(splits(b"".join([*answers, wrong or b""])))
     flight = data.draw(st.sampled_from(FLIGHTS))
-    state = State.READY if isinstance(flight[0][0], Mail) else State.MAIL
+    state = State.MAIL if isinstance(flight[0][0], Rcpt) else State.READY
     one, other = pair_in(state, lmtp=lmtp).client, pair_in(state, lmtp=lmtp).client
     for group in flight:
         for client in (one, other):
@@ -239,7 +240,7 @@ def test_answers_taken_together(answers: list[bytes], wrong: bytes | None, lmtp:
     assert (one._reader.quiet, one.unread) == (other._reader.quiet, other.unread)
     for client in (one, other):
         # Short cuts, of which nothing else shows.
-        client._envelopes.clear()
+        client._groups.clear()
         client._reader = ReplyReader()
     assert frozen(one) == frozen(other)
 
@@ -262,7 +263,7 @@ def test_answers_come_together() -> None:
     assert client.message_due
 
 
-def test_many_envelopes_are_answered() -> None:
+def test_many_groups_are_answered() -> None:
     """What is kept of an envelope is dropped when it is answered, one by one or at once."""
     client = pair_in(State.READY).client
     for n in range(9):
@@ -274,7 +275,7 @@ def test_many_envelopes_are_answered() -> None:
         assert client.waiting is not n % 2
         client.answers()
         assert client.state is State.READY
-        assert len(client._envelopes) <= 1
+        assert len(client._groups) <= 1
 
 
 def test_the_answer_to_a_chunk_alone() -> None:

@@ -260,6 +260,17 @@ def test_eager_is_one_flight(lmtp: bool) -> None:
     assert [type(effect) for effect in peer.effects] == [Poll, Send, Receive]
 
 
+@pytest.mark.parametrize("answered", [b"250 m\r\n", b"250 m\r\n250 r\r\n", b"250 m\r\n250 r\r\n250 r\r\n"])
+@pytest.mark.parametrize("end", [b"", TimeoutError("timed out"), b"x" * 9000])
+def test_eager_and_the_answer_to_the_message_is_lost(answered: bytes, end: bytes | BaseException) -> None:
+    """Rule 8: the message is out, so whatever was answered to its envelope, it may have been delivered."""
+    peer = Scripted([answered, end])
+    with pytest.raises(ConnectionLost) as caught:
+        peer.run(deliver(introduced(), SENDER, recipients(2), MESSAGE, pipelining=True, chunking="eager"))
+    assert caught.value.outcome is not None
+    assert caught.value.outcome.may_be_delivered
+
+
 def test_eager_needs_pipelining_and_a_message_that_is_not_large() -> None:
     """Without PIPELINING each command waits for its answer, and a large message for those to its envelope."""
     alone = Delivery(Way(False, "eager"))

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from smtp_proto.effects import Sent
 from smtp_surface.alarm import Alarm
-from smtp_surface.sockets import LARGE, octets_at, open_socket
+from smtp_surface.sockets import LARGE, look_at, open_socket
 
 from . import tasks
 
@@ -93,6 +93,7 @@ class StreamTransport(asyncio.BufferedProtocol):
         self._transport = cast("asyncio.Transport", transport)
         self._alarm = Alarm(asyncio.get_running_loop(), self.interrupt)
         self._transport.set_write_buffer_limits(0)  # `resume_writing` then says that all is out
+        self._look = look_at(self._transport)
 
     def get_buffer(self, sizehint: int) -> bytearray:
         return _read_buffer.octets
@@ -119,7 +120,7 @@ class StreamTransport(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None and self._lost is None:
             # A write has failed.  What the peer said before it hung up may still be in the socket, and says why.
-            self._arrived += octets_at(self.sock) or b""
+            self._arrived += self._look() or b""
         self._lost = self._lost or (exc if isinstance(exc, OSError) else OSError("the connection was closed"))
         self._alarm.stop()
         self._wake()
@@ -167,14 +168,13 @@ class StreamTransport(asyncio.BufferedProtocol):
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(timeout):
             # Not `create_connection`: cancelled in its race for the first address that answers, it loses a socket.
-            lookup, connect = loop.getaddrinfo, loop.sock_connect
-            sock = await open_socket(host, port, self._source_address, tasks, lookup, connect)
+            sock = await open_socket(host, port, self._source_address, tasks, loop.getaddrinfo, loop.sock_connect)
             await self._over(sock)
 
     async def send(self, chunks: list[bytes], timeout: float | None, listen: bool) -> Sent:
         """Write; see `smtp_surface.async_driver.AsyncTransport`."""
-        unsent = [chunk[start : start + PIECE] for chunk in chunks for start in range(0, len(chunk), PIECE)]
-        large = sum(map(len, unsent)) >= LARGE
+        large = sum(map(len, chunks)) >= LARGE
+        unsent = [c[at : at + PIECE] for c in chunks for at in range(0, len(c), PIECE)] if large else list(chunks)
         while True:
             connection = self._connection()
             if listen and (self._arrived or (self._ended and not self._writable)):
@@ -205,7 +205,7 @@ class StreamTransport(asyncio.BufferedProtocol):
 
     async def poll(self) -> bytes | None:
         """What has arrived; where TLS hides that from the socket, when the loop has had the chance to look."""
-        octets = b"" if self._arrived or self._connection().get_extra_info("sslcontext") else octets_at(self.sock)
+        octets = b"" if self._arrived or self._connection().is_closing() else self._look()
         if octets != b"":
             return octets
         # Once is not enough: a task that yields stands in line before what the loop reads next.

@@ -101,6 +101,7 @@ class Batch:
         self._client = client
         self._mailing: Mailing | None = None
         self._places: deque[Place] = deque()
+        self._flying: deque[Place] = deque()  # those of them whose transactions are in flight
         self._started = False
         self._ended = False  # no more messages are pulled
         self._failure: Exception | None = None  # to be raised behind the last place
@@ -208,9 +209,11 @@ class Batch:
             arguments = yield from client._arguments(
                 envelope.message, envelope.sender, envelope.recipients, envelope.mail_options
             )
-            if client._hello_due:
+            untouched = client._untouched
+            if client._hello_due(untouched):
                 yield from Call(client.ehlo_or_helo_if_needed)
-            ready = client._made_ready(*arguments, envelope.rcpt_options, client._untouched)
+                untouched = client._untouched
+            ready = client._made_ready(*arguments, envelope.rcpt_options, untouched)
             place.outcome = ready.outcome
             if ready.outcome.mail is None:
                 yield from self._send(place, ready)
@@ -251,6 +254,7 @@ class Batch:
         place.transaction = Transaction(
             mailing.session, mail, recipients, source, ready.outcome, mailing.pipelining, chunking, answered=mailing
         )
+        self._flying.append(place)
         yield from self._watched(mailing.submit(place.transaction, hold=self._at_hand))
 
     def _in_parts(self, ready: Ready) -> bool:
@@ -309,10 +313,9 @@ class Batch:
         if self._mailing is None:
             return
         while (done := self._mailing.result()) is not None:
-            for place in self._places:
-                if place.transaction is done:
-                    place.transaction = None
-                    break
+            # They are finished in their order.  Only where somebody has interrupted this is another one the first.
+            if self._flying and self._flying[0].transaction is done:
+                self._flying.popleft().transaction = None
             self._client._delivered = self._client._delivered or done.outcome.delivered
 
 

@@ -244,7 +244,7 @@ class Client(MailConversations):
         if session is None:
             return
         connection = session.connection
-        begun = self._driver.touched or bool(connection.pending_output)
+        begun = self._driver.touched or connection.pending_output or connection.closed
         if begun and not (isinstance(error, Exception) and connection.at_boundary):
             self._discard()
 

@@ -507,10 +507,9 @@ class Conversations:
     def _introduced(self) -> bool:
         return self.helo_resp is not None or self.ehlo_resp is not None
 
-    @property
-    def _hello_due(self) -> bool:
+    def _hello_due(self, untouched: bool) -> bool:
         """True if `ehlo_or_helo_if_needed` would do anything: who has made it their own is always asked."""
-        return not self._introduced or not (self._untouched or self._own("ehlo_or_helo_if_needed"))
+        return not (self._introduced and (untouched or self._own("ehlo_or_helo_if_needed")))
 
     def _hello(self) -> Flow[None]:
         if not self._introduced:

@@ -169,7 +169,7 @@ class MailConversations(LoginConversations):
     ) -> Flow[Outcome]:
         """One message to its recipients, in one go or step by step; what the server refuses is in the outcome."""
         untouched = self._untouched
-        if not (self._introduced and (untouched or self._own("ehlo_or_helo_if_needed"))):
+        if self._hello_due(untouched):
             yield from Call(self.ehlo_or_helo_if_needed)
             untouched = self._untouched
         ready = self._made_ready(from_addr, to_addrs, content, mail_options, rcpt_options, untouched)
@@ -421,7 +421,7 @@ class MailConversations(LoginConversations):
         """The first four arguments of `sendmail` for an email message: sender, recipients, octets and options."""
         from smtp_proto.message import flatten, forward_paths, needs_utf8, resent_prefix, reverse_path
 
-        if self._hello_due:
+        if self._hello_due(self._untouched):
             yield from Call(self.ehlo_or_helo_if_needed)
         resent_prefix(msg)  # `ValueError` for a message that was resent twice, whoever gives the addresses
         sender = from_addr if from_addr is not None else reverse_path(msg)

@@ -195,22 +195,28 @@ class SocketTransport:
 # -- waiting and connecting --------------------------------------------------------------------------------------------
 
 
-def octets_at(sock: socket.socket) -> bytes | None:
-    """What has arrived at the socket of an event loop, which does not block; None for nothing.
+def look_at(transport: Any) -> Callable[[], bytes | None]:
+    """A function that gives what has arrived at the socket of one of asyncio's transports; None for nothing.
 
-    b"" is not only for the end, but for all that the loop has to find out itself.  To ask it, which takes two rounds,
-    costs ten times as much; and to read where there is nothing, which raises, three times.
+    b"" is not only for the end, but for all that the loop has to find out itself, so where TLS hides what has arrived.
+    To ask the loop, which takes two rounds, costs ten times as much; and to read where there is nothing, which raises,
+    three times.  When the socket is closed it is of no use any more: its number may be another's.
     """
-    if os.name != "posix":
-        return b""
-    try:
-        ready = select.poll()
-        ready.register(sock, select.POLLIN)
-        return os.read(sock.fileno(), READ_SIZE) if ready.poll(0) else None
-    except BlockingIOError:
-        return None
-    except (OSError, ValueError):  # of a socket that is closed
-        return b""
+    if os.name != "posix" or transport.get_extra_info("sslcontext") is not None:
+        return bytes
+    number = transport.get_extra_info("socket").fileno()
+    ready = select.poll()
+    ready.register(number, select.POLLIN)
+
+    def look() -> bytes | None:
+        try:
+            return os.read(number, READ_SIZE) if ready.poll(0) else None
+        except BlockingIOError:
+            return None
+        except OSError:  # the loop hears of it, too
+            return b""
+
+    return look
 
 
 async def _either(loop: Loop, sock: socket.socket) -> None:
