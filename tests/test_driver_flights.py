@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+import smtp_trio
 from smtp_proto.effects import Flight, Flow, Sent
 from smtp_proto.errors import ConnectionLost
 from smtp_proto.states import DEFAULT_TIMEOUTS, Stage
 from smtp_proto.transaction import deliver
 from smtp_surface.async_driver import AsyncDriver
 from smtp_surface.driver import BlockingDriver
+from smtp_surface.sockets import LARGE, SocketTransport
 from tests.deliveries import MESSAGE, SENDER, recipients
 from tests.flows import Part, Scripted, introduced
 
@@ -110,6 +115,54 @@ def test_a_flight_is_its_steps(poll: Any, send: Any, receive: Any, looks: bool, 
         result = asyncio.run(among_tasks.run(flown(Flight(b"noop\r\n", Stage.MAIL, Stage.COMMAND, looks), natively)))
         found.append((result, other.inner.asked, told, among_tasks.touched))
     assert found == [found[0]] * 4
+
+
+@pytest.mark.parametrize("size", [10, LARGE, 4_000_000])
+@pytest.mark.parametrize("answer", [b"250 ok\r\n", b"", None], ids=["answered", "hung up", "silent"])
+@pytest.mark.parametrize("before", [True, False], ids=["before it is out", "behind it"])
+def test_a_flight_over_a_socket(size: int, answer: bytes | None, before: bool) -> None:
+    """Whether it has to wait for the reader or not: all is written or said to be unsent, and what is said is heard."""
+    octets = bytes(size)
+    arrived = bytearray()
+
+    def serve() -> None:
+        if not before:
+            while len(arrived) < size:
+                arrived.extend(theirs.recv(65536))
+        elif size > 1_000_000:  # so much is never out before it is read
+            arrived.extend(theirs.recv(65536))
+        if answer == b"":
+            theirs.shutdown(socket.SHUT_WR)
+        elif answer is not None:
+            theirs.sendall(answer)
+
+    async def main() -> tuple[Flight, object]:
+        flight = Flight(octets, Stage.BODY, Stage.COMMAND, looks=False)
+        timeouts = {**dict.fromkeys(Stage, 10.0), Stage.COMMAND: 0.01 if silent else 10.0}
+        driver = AsyncDriver(SocketTransport(smtp_trio.LOOP, ours), timeouts)
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(trio.to_thread.run_sync, serve)
+            found = await driver.run(flown(flight, natively=True))
+        return flight, found[0]
+
+    silent = answer is None
+    if silent and before:
+        return  # nothing could be told of it
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        flight, result = trio.run(main)
+        assert flight.begun
+        assert isinstance(result, TimeoutError) if silent else result == answer
+        if flight.written:
+            assert not flight.unsent
+            theirs.setblocking(False)
+            with suppress(BlockingIOError):
+                while more := theirs.recv(1 << 20):
+                    arrived.extend(more)
+            assert len(arrived) == size
+        else:
+            assert before
+            assert 0 < sum(map(len, flight.unsent)) < size
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), LOST])

@@ -70,6 +70,15 @@ def test_an_envelope_out_of_place(state: State) -> None:
     assert frozen(client) == before
 
 
+def test_an_envelope_behind_a_reset_out_of_place() -> None:
+    """Before EHLO RSET may be sent, and nothing becomes possible by it."""
+    client = pair_in(State.CONNECTED).client
+    before = frozen(client)
+    with pytest.raises(LocalProtocolError, match="MAIL cannot be sent now"):
+        client.send_group([Rset(), SENDER, RECIPIENT])
+    assert frozen(client) == before
+
+
 @pytest.mark.parametrize("command", WITH_OCTETS, ids=repr)
 @pytest.mark.parametrize("strict", [True, False])
 def test_octets_have_no_place_in_a_group(command: Command, strict: bool) -> None:
@@ -286,6 +295,17 @@ def test_the_answer_to_a_chunk_alone() -> None:
     commands, answers = client.answers()
     assert (commands, [reply.code for reply in answers]) == ([Bdat(0)], [250])
     assert (client.state, client.accepted) == (State.BDAT, (RECIPIENT,))
+
+
+def test_a_message_of_several_chunks() -> None:
+    """The last chunk is not answered with the envelope, but behind the chunks before it."""
+    client = pair_in(State.READY).client
+    client.send_group([SENDER, RECIPIENT])
+    client.send(Bdat(0))
+    client.send(Bdat(0, last=True))
+    client.receive_data(b"250 ok\r\n" * 4)
+    assert client.answers()[0] == [SENDER, RECIPIENT, Bdat(0), Bdat(0, last=True)]
+    assert (client.state, client.accepted) == (State.READY, ())
 
 
 def test_answers_while_octets_are_due() -> None:

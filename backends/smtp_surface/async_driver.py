@@ -44,9 +44,10 @@ class AsyncTransport(Protocol):
     wait ends with an `OSError`.  Timeouts are in seconds; None waits as long as it takes.  A method that was cancelled
     may have done a part of its work: the transport is only good for `abort` then.
 
-    One more method is optional, `interrupt`: called while another task is in `receive`, it lets that raise
+    Two more methods are optional.  `interrupt`: called while another task is in `receive`, it lets that raise
     `TimeoutError` at once, with nothing lost.  Without it, `send_many` sees a message that its source gives only when
-    the server has said something.
+    the server has said something.  ``async exchange(flight, timeout, patience)``: the octets of a
+    `smtp_proto.effects.Flight` are written, as by `send`, and `receive` is awaited; it sets `unsent` or `written`.
     """
 
     async def connect(self, host: str, port: int, timeout: float | None) -> None:
@@ -135,6 +136,9 @@ class AsyncDriver(Driver[AsyncTransport]):
         flight.begun = True
         if self.on_send is not None:
             self.on_send(flight.octets)
+        exchange = getattr(transport, "exchange", None)
+        if exchange is not None:
+            return await exchange(flight, self._begin(flight.stage), self._begin(flight.answer))  # type: ignore[no-any-return]  # by the contract
         octets, flight.unsent = await transport.send([flight.octets], self._begin(flight.stage), True)
         if flight.unsent:
             return octets

@@ -142,7 +142,7 @@ class AsyncSMTP(Client):
         raise NotImplementedError
 
     def _new_lock(self) -> Any:
-        """The loop's lock, an asynchronous context manager with `locked`."""
+        """The loop's lock, with `acquire`, `release` and `locked`, for ``async with``, and maybe `acquire_nowait`."""
         raise NotImplementedError
 
     def _new_event(self) -> Any:
@@ -155,6 +155,10 @@ class AsyncSMTP(Client):
 
     async def _pause(self) -> None:
         """Let the loop's other tasks run, and be cancelled if that is due."""
+        raise NotImplementedError
+
+    async def _heed_cancellation(self) -> None:
+        """Be cancelled if that is due, and let nothing else run; for who has a lock with `acquire_nowait`."""
         raise NotImplementedError
 
     def _new_transport(self) -> AsyncTransport:
@@ -190,7 +194,16 @@ class AsyncSMTP(Client):
         beside = sending is None and not (inside is not None and inside.calling)
         if beside and self._sending is not None:
             self._refuse_beside_batch()
-        async with inside.queue if inside is not None and inside.calling else self._queue:
+        queue = inside.queue if inside is not None and inside.calling else self._queue
+        # trio's and anyio's `acquire` lets all other tasks run first, which all I/O does, too.  But `send_many` needs
+        # that: one of them may be about to give it a message.
+        at_once = sending is None and not queue.locked() and hasattr(queue, "acquire_nowait")
+        if at_once:
+            await self._heed_cancellation()
+            queue.acquire_nowait()
+        else:
+            await queue.acquire()
+        try:
             if sending is not None:
                 self._occupy(sending)
             elif beside and self._sending is not None:
@@ -198,13 +211,20 @@ class AsyncSMTP(Client):
             turn = _Turn(self, _turn.get())
             token = _turn.set(turn)
             try:
-                return await self._driver.run(flow, turn.call)
+                result = await self._driver.run(flow, turn.call)
             except BaseException as error:
                 self._interrupted(error)
+                if at_once and isinstance(error, Exception) and not self._driver.touched:
+                    await self._pause()
                 raise
             finally:
                 turn.over = True
                 _turn.reset(token)
+            if at_once and not self._driver.touched:
+                await self._pause()
+            return result
+        finally:
+            queue.release()
 
     # -- connecting, and the end --------------------------------------------------------------------------------------
 

@@ -244,8 +244,9 @@ class Client(MailConversations):
         if session is None:
             return
         connection = session.connection
-        begun = self._driver.touched or connection.pending_output or connection.closed
-        if begun and not (isinstance(error, Exception) and connection.at_boundary):
+        failed = isinstance(error, Exception)
+        begun = self._driver.touched or connection.pending_output or (connection.closed and not failed)
+        if begun and not (failed and connection.at_boundary):
             self._discard()
 
     # -- many messages ------------------------------------------------------------------------------------------------

@@ -38,6 +38,9 @@ class SocketSMTP(AsyncSMTP):
     async def _pause(self) -> None:
         await self.LOOP.checkpoint()
 
+    async def _heed_cancellation(self) -> None:
+        await self.LOOP.checkpoint_if_cancelled()
+
     def _new_transport(self) -> AsyncTransport:
         return SocketTransport(self.LOOP, source_address=self.source_address)
 

@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager, suppress
 from typing import Any, NamedTuple
 
-from smtp_proto.effects import Sent
+from smtp_proto.effects import Flight, Sent
 
 # Octets asked for in one read: the largest TLS record is 16 kB, and replies are smaller.
 READ_SIZE = 65536
@@ -155,12 +155,38 @@ class SocketTransport:
         if octets is not None:
             await loop.cancel_shielded_checkpoint()
             return octets
-        with loop.within(timeout) as self._scope:
+        return await self._arrival(timeout)
+
+    async def _arrival(self, timeout: float | None) -> bytes:
+        octets = None
+        with self._loop.within(timeout) as self._scope:
             while octets is None:
-                await loop.wait_readable(self._open())
+                await self._loop.wait_readable(self._open())
                 octets = self._read()
         assert octets is not None
         return octets
+
+    async def exchange(self, flight: Flight, timeout: float | None, patience: float | None) -> bytes | None:
+        """`send` and `receive` in one; see `smtp_surface.async_driver.AsyncTransport`.
+
+        For what is small, and goes out at once, that is one turn of the loop's other tasks instead of two.
+        """
+        sock, octets = self._open(), flight.octets
+        await self._loop.checkpoint_if_cancelled()
+        written = 0
+        with suppress(BlockingIOError):
+            written = sock.send(octets) if len(octets) < LARGE else 0
+        received = None
+        if written < len(octets):
+            received, flight.unsent = await self.send([octets[written:]], timeout, True)
+            if flight.unsent:
+                return received
+        flight.written = True
+        if received is None:
+            await self._loop.cancel_shielded_checkpoint()
+            self._written = 0
+            received = self._read()
+        return received if received is not None else await self._arrival(patience)
 
     def interrupt(self) -> None:
         """Let the `receive` that another task is in raise `TimeoutError`: nothing is read before it is given."""

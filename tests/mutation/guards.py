@@ -519,7 +519,7 @@ _INTERRUPTIONS = (
     Guard(
         "interrupted or cancelled inside an exchange, the connection is dropped",
         f"{SURFACE}/client.py",
-        "if begun and not (isinstance(error, Exception) and connection.at_boundary):",
+        "if begun and not (failed and connection.at_boundary):",
         "if False:",
         ("tests/hostile/test_interrupts.py::test_between_a_command_and_its_reply",),
     ),

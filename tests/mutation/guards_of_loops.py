@@ -38,8 +38,8 @@ LOOPS = (
     outside(
         "calls of several tasks queue",
         "smtp_surface/asynchronous",
-        "async with inside.queue if inside is not None and inside.calling else self._queue:",
-        "async with self._new_lock():",
+        "queue = inside.queue if inside is not None and inside.calling else self._queue",
+        "queue = self._new_lock()",
         "test_async_clients.py",
     ),
     # -- TLS --
@@ -216,7 +216,7 @@ LOOPS = (
     outside(
         "a connection that was given up is not used on, though the driver had no part in it",
         "smtp_surface/client",
-        "begun = self._driver.touched or connection.pending_output or connection.closed",
+        "begun = self._driver.touched or connection.pending_output or (connection.closed and not failed)",
         "begun = self._driver.touched or connection.pending_output",
         "hostile/test_interrupts.py",
     ),
