@@ -212,7 +212,7 @@ class ReplyReader:
             self._buffer_segment()
             self.buffer.append(octets)
         else:
-            self._segment = bytes(octets)
+            self._segment = octets if octets.__class__ is bytes else bytes(octets)
             self._mixed = False
 
     @property
