@@ -25,15 +25,27 @@ from .grammar import excerpt
 from .sources import PIECE
 
 
+def _headers(message: Message[Any, Any], *names: str) -> dict[str, list[Any]]:
+    """The values of all headers of each name, in lower case; `get_all` goes through the message once for each name."""
+    found: dict[str, list[Any]] = {name: [] for name in names}
+    for name, value in message.raw_items():
+        values = found.get(name.lower())
+        if values is not None:
+            values.append(message.policy.header_fetch_parse(name, value))
+    return found
+
+
 def resent_prefix(message: Message[Any, Any]) -> str:
     """ "Resent-" if the message was resent (RFC 5322 3.6.6), for its envelope is then in those headers."""
-    dates = message.get_all("Resent-Date")
-    if dates is None:
-        return ""
+    return _prefix(_headers(message, "resent-date"))
+
+
+def _prefix(headers: dict[str, list[Any]]) -> str:
+    dates = headers["resent-date"]
     if len(dates) > 1:
         # Which block is the newest cannot be told from the headers, and guessing would send mail to the wrong people.
         raise ValueError("message has more than one 'Resent-' header block")
-    return "Resent-"
+    return "Resent-" if dates else ""
 
 
 # A mailbox as nearly all are: dot-atoms, alone or in angle brackets behind a display name of words (RFC 5322 3.4).
@@ -57,21 +69,20 @@ def reverse_path(message: Message[Any, Any]) -> str:
 
     `ValueError` where there is none.
     """
-    prefix = resent_prefix(message)
-    for name in ("Sender", "From"):
-        headers = message.get_all(prefix + name)
-        if headers is not None:
-            addresses = _addresses(headers)
-            if addresses:
-                return addresses[0]
+    headers = _headers(message, "resent-date", "sender", "from", "resent-sender", "resent-from")
+    prefix = _prefix(headers)
+    for name in ("sender", "from"):
+        addresses = _addresses(headers[prefix.lower() + name])
+        if addresses:
+            return addresses[0]
     raise ValueError(f"no sender: the message has no {prefix}Sender or {prefix}From header with an address")
 
 
 def forward_paths(message: Message[Any, Any]) -> list[str]:
     """The recipients: all addresses of all To, Bcc and Cc headers; Resent- ones of a resent message."""
-    prefix = resent_prefix(message)
-    headers = [header for name in ("To", "Bcc", "Cc") for header in message.get_all(prefix + name, [])]
-    return _addresses(headers)
+    headers = _headers(message, "resent-date", "to", "bcc", "cc", "resent-to", "resent-bcc", "resent-cc")
+    prefix = _prefix(headers).lower()
+    return _addresses([header for name in ("to", "bcc", "cc") for header in headers[prefix + name]])
 
 
 def needs_utf8(message: Message[Any, Any]) -> bool:

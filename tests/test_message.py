@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smtp_proto.errors import InvalidArgument
-from smtp_proto.message import flatten, forward_paths, needs_utf8, reverse_path
+from smtp_proto.message import flatten, forward_paths, needs_utf8, resent_prefix, reverse_path
 from smtp_proto.sources import PIECE
 
 
@@ -141,7 +141,7 @@ def test_addresses_are_looked_for_in_linear_time(part: str) -> None:
     forward_paths(made)
 
 
-@pytest.mark.parametrize("ask", [reverse_path, forward_paths])
+@pytest.mark.parametrize("ask", [reverse_path, forward_paths, resent_prefix])
 def test_several_resent_blocks(ask: Callable[[Message[Any, Any]], object]) -> None:
     """Which of two Resent- blocks counts cannot be told, so nobody guesses."""
     resent = message(("From", "a@x.test"), ("Resent-Date", "x"), ("Resent-Date", "y"), make=Message)
