@@ -10,6 +10,7 @@ import dataclasses
 import importlib
 import json
 import resource
+import socket
 import subprocess
 import sys
 import time
@@ -108,6 +109,36 @@ def blocking_many(port: int, count: int, to: int, size: int = 2048, **options: A
         watch.start()
         send(count)
         return watch.stop(count)
+
+
+def limit(port: int, count: int, to: int, way: str, size: int = 2048) -> Figures:
+    """What no client can be faster than: octets that were made beforehand, and answers that nobody looks at.
+
+    `way`: "step by step", "pipelined" in two flights, or "eager" in one.
+    """
+    octets = content(size)
+    envelope = [f"mail from:<{SENDER}> size={len(octets)}\r\n".encode()]
+    envelope += [f"rcpt to:<{path}>\r\n".encode() for path in recipients(to)]
+    chunk, data, message = b"BDAT %d LAST\r\n%b" % (len(octets), octets), b"data\r\n", octets + b".\r\n"
+    flights = {
+        "step by step": [(line, 1) for line in (*envelope, data, message)],
+        "pipelined": [(b"".join([*envelope, data]), to + 2), (message, 1)],
+        "eager": [(b"".join([*envelope, chunk]), to + 2)],
+    }[way]
+    with socket.create_connection((HOST, port)) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.recv(65536)
+        sock.sendall(f"ehlo {NAME}\r\n".encode())
+        sock.recv(65536)
+
+        def send() -> None:
+            for flight, answers in flights:
+                sock.send(flight)
+                due = answers
+                while due > 0:
+                    due -= sock.recv(65536).count(b"\n")
+
+        return repeat(send, count)
 
 
 def smtp_source(program: str, port: int, count: int, to: int, size: int = 2048) -> Figures:
@@ -266,6 +297,7 @@ JOBS: dict[str, Callable[..., Figures]] = {
     "codec": codec,
     "crowd": crowd,
     "large": large,
+    "limit": limit,
     "once": once,
     "smtp_source": smtp_source,
 }

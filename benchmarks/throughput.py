@@ -1,7 +1,7 @@
 """Messages per second over one blocking connection, beside `smtplib`: ``python -m benchmarks.throughput``.
 
 2 KB messages to the raw sink, with no latency but that of loopback and of two processes taking turns, so that what
-costs most is system calls and waking up.  CPU is the client's alone.
+costs most is system calls and waking up.  CPU is the client's alone.  "limit" is a loop over octets made beforehand.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ ROWS: list[tuple[Offer, dict[str, Any], int, str, float, int]] = [
 ]
 
 
-def compare(offer: Offer, options: dict[str, Any], to: int, method: str, count: int) -> tuple[Figures, Figures]:
-    """`smtplib` and ours, in turns, at the same sink."""
+def compare(offer: Offer, options: dict[str, Any], to: int, method: str, count: int) -> dict[str, Figures]:
+    """`smtplib`, ours, and what no client can be faster than, in turns at the same sink."""
     with running_sink(offer) as port:
         work = {"port": port, "to": to, "count": count}
         typed = method == "send_message"
@@ -35,18 +35,22 @@ def compare(offer: Offer, options: dict[str, Any], to: int, method: str, count: 
         ours = Job("ours", "blocking", {"library": "smtp_blocking", "typed": typed, **work, **options})
         if method == "send_many":
             ours = Job("ours", "blocking_many", {**work, **options})
-        found = measure([theirs, ours])
-    return found["smtplib"], found["ours"]
+        jobs = [theirs, ours]
+        if method == "sendmail":
+            way = "step by step" if offer is NOTHING else "eager" if options else "pipelined"
+            jobs.append(Job("limit", "limit", {"way": way, **work}))
+        return measure(jobs)
 
 
 def main() -> None:
     rows = [row for row in ROWS if row[3] != "send_many" or can_send_many()]
     table = Table(
         "Messages per second, one blocking connection, 2 KB",
-        *("server offers", "call", "recipients", "smtplib/s", "ours/s", "ratio", "target", "CPU of smtplib's"),
+        *("server offers", "call", "recipients", "smtplib/s", "ours/s", "ratio", "target", "limit", "CPU of smtplib's"),
     )
     for offer, options, to, method, target, count in rows:
-        theirs, ours = compare(offer, options, to, method, count)
+        found = compare(offer, options, to, method, count)
+        theirs, ours, limit = found["smtplib"], found["ours"], found.get("limit")
         eager = " (eager)" if options else ""
         speed = ours.rate / theirs.rate
         table.row(
@@ -57,6 +61,7 @@ def main() -> None:
             f"{ours.rate:.0f}",
             ratio(speed),
             verdict(speed, target),
+            ratio(limit.rate / theirs.rate) if limit is not None else "",
             ratio(ours.cpu_each / theirs.cpu_each),
         )
     beside_postfix()
