@@ -147,14 +147,15 @@ class Tracer:
 
     folders = tuple(str(Path(module.__file__ or "").parent) for module in (smtp_blocking, smtp_proto, smtp_surface))
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, within: str = "") -> None:
         self.left = number
         self.place = ""
+        self._within = within  # the name of the function whose lines count; without it, all do
 
     def __call__(self, frame: FrameType, event: str, argument: object) -> Tracer | None:
         if not frame.f_code.co_filename.startswith(self.folders):
             return None
-        if event == "line":
+        if event == "line" and self._within in ("", frame.f_code.co_name):
             self.left -= 1
             if self.left == 0:
                 self.place = f"{frame.f_code.co_filename}, line {frame.f_lineno}"
@@ -246,6 +247,27 @@ def test_send_many_at_every_line(options: dict[str, Any]) -> None:
             assert handler.taken == [1, 2, 3]
             break
     assert number > 500
+
+
+def test_every_line_around_a_callback() -> None:
+    """Interrupted on the way into a callback or out of it, the client is used on or gone, and not locked."""
+    for number in count(1):
+        with ScriptedServer([Obliging()]) as server:
+            client = smtp_blocking.SMTP(server.host, server.port, "client.test", PATIENCE, transcript=lambda said: None)
+            tracer, before = Tracer(number, "_callback"), sys.gettrace()
+            try:
+                sys.settrace(tracer)
+                client.noop()
+            except Interrupted:
+                assert tracer.place
+            finally:
+                sys.settrace(before)
+            with suppress(smtp_blocking.SMTPServerDisconnected):
+                assert client.noop()[0] == 250, tracer.place
+            client.close()
+        if not tracer.place:
+            break
+    assert number > 5
 
 
 USES: dict[str, tuple[list[Step], Callable[[smtp_blocking.SMTP], object]]] = {

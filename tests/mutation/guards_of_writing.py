@@ -50,6 +50,6 @@ WRITING = (
         "smtp_surface/client",
         "self._calling_out = False  # a signal",
         "pass  # a signal",
-        "hostile/test_interrupts.py::test_send_many_at_every_line",
+        "hostile/test_interrupts.py::test_every_line_around_a_callback",
     ),
 )
