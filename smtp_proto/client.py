@@ -181,6 +181,11 @@ class ClientConnection:
         return bool(self._out)
 
     @property
+    def output(self) -> bytes:
+        """All that waits for `data_to_send`; it is not given out by that."""
+        return self._out[0] if len(self._out) == 1 else b"".join(self._out)
+
+    @property
     def at_boundary(self) -> bool:
         """True if nothing is under way in either direction: interrupted here, the connection stays in step.
 

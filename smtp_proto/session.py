@@ -264,9 +264,7 @@ class ClientSession:
 
     def flight(self, stage: Stage, looks: bool) -> Flight:
         """What the connection has put out, to be exchanged for an answer."""
-        connection = self.connection
-        chunks = connection.data_to_send()
-        return Flight(chunks[0] if len(chunks) == 1 else b"".join(chunks), stage, connection.stage, looks)
+        return Flight(self.connection.output, stage, self.connection.stage, looks)
 
     def exchange(self, flight: Flight, hear: Hear | None = None) -> Flow[bool]:
         """Write a flight, and take in the first octets that come then; False as in `flush`.
@@ -277,7 +275,10 @@ class ClientSession:
         connection = self.connection
         try:
             octets: bytes | None = (yield flight) if self.flights else (yield from flight.steps())
+            # Not before: interrupted on the way to the driver, there is output, and so something is under way.
+            connection.data_to_send()
         except OSError as error:
+            connection.data_to_send()
             if flight.written:
                 raise self._unanswered(error) from error
             if not flight.begun:
@@ -285,7 +286,7 @@ class ClientSession:
             yield from self._after_failed_write(error)
             return False
         except BaseException:
-            if not flight.begun:
+            if flight.looks and not flight.begun:  # else there may be something outstanding
                 connection.withdraw()
             raise
         if flight.written:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import smtp_trio
+from smtp_proto.commands import Noop, Rset
 from smtp_proto.effects import Flight, Flow, Sent
 from smtp_proto.errors import ConnectionLost
 from smtp_proto.states import DEFAULT_TIMEOUTS, Stage
@@ -233,4 +234,27 @@ def test_what_has_arrived_behind_the_354(flights: bool, heard: bytes, phase: str
     assert outcome.phase.value == phase
     assert not outcome.may_be_delivered
     assert len(peer.segments) == 1
+    assert session.connection.closed
+
+
+def test_what_is_outstanding_is_not_taken_back() -> None:
+    """Interrupted before it was begun, a command leaves what was sent before it, whose answer is still to come."""
+    session = introduced(flights=True)
+    session.say(Rset())
+    session.connection.data_to_send()
+    flow = session.command(Noop())
+    assert isinstance(next(flow), Flight)
+    with pytest.raises(KeyboardInterrupt):
+        flow.throw(KeyboardInterrupt())
+    assert session.connection.outstanding == (Rset(), Noop())
+    assert not session.connection.at_boundary
+
+
+def test_interrupted_on_the_way_to_the_driver() -> None:
+    """What a flight has not begun to write is still output: whoever looks sees that something is under way."""
+    session = introduced(flights=True)
+    flow = deliver(session, SENDER, recipients(1), MESSAGE, pipelining=True)
+    assert isinstance(next(flow), Flight)
+    assert session.connection.pending_output
+    flow.close()
     assert session.connection.closed

@@ -167,6 +167,7 @@ class Tracer:
 def test_every_line(way: str) -> None:
     """Interrupted anywhere, between the calls of the socket too: the next command gets its own reply, or none."""
     # Every line would take a minute; the stride is prime, so that other lines are hit in each turn of a loop.
+    kept: list[Interrupted] = []  # with its traceback, and so what was interrupted is not collected
     for number in count(1, 17):
         with ScriptedServer([Obliging(b"PIPELINING")]) as server:
             client = smtp_blocking.SMTP(server.host, server.port, "client.test", PATIENCE)
@@ -179,7 +180,8 @@ def test_every_line(way: str) -> None:
                 client.docmd("noop", "before")
                 client.sendmail("a@client.test", ["b@mx.test", "c@mx.test"], MESSAGE)
                 client.docmd("noop", "behind")
-            except Interrupted:
+            except Interrupted as interrupted:
+                kept[:] = [interrupted]
                 assert tracer.place
             finally:
                 sys.settrace(before)

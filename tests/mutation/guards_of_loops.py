@@ -213,6 +213,20 @@ LOOPS = (
         "        self._take_in(octets)",
         "driver_flights.py",
     ),
+    in_core(
+        "what is outstanding is not taken back with what is not written",
+        "session",
+        "            if flight.looks and not flight.begun:",
+        "            if not flight.begun:",
+        "driver_flights.py",
+    ),
+    in_core(
+        "what a driver has not written yet is still output",
+        "session",
+        "return Flight(self.connection.output, stage",
+        'return Flight(b"".join(self.connection.data_to_send()), stage',
+        "driver_flights.py",
+    ),
     outside(
         "a connection that was given up is not used on, though the driver had no part in it",
         "smtp_surface/client",
