@@ -226,14 +226,17 @@ class MailConversations(LoginConversations):
             rcpt_options = tuple(rcpt_options or ())
             parameters = [self._usable(options_for(recipient, rcpt_options)) for recipient in recipients]
         at_once = untouched or self._own(*STEPS)
-        octets = content if isinstance(content, bytes) else b""
-        if (
-            isinstance(content, Source)
-            and self.has_extn("8bitmime")
-            and not any(option.upper().startswith("BODY=") for option in split_options(mail_options))
-        ):
-            # What will come is not known, and text of seven bits may be declared so, too (RFC 6152 3).
-            mail_options = (*mail_options, "BODY=8BITMIME")
+        source = None
+        if isinstance(content, Source):
+            octets, source = b"", content
+            if self.has_extn("8bitmime") and not any(
+                option.upper().startswith("BODY=") for option in split_options(mail_options)
+            ):
+                # What will come is not known, and text of seven bits may be declared so, too (RFC 6152 3).
+                mail_options = (*mail_options, "BODY=8BITMIME")
+        else:
+            octets = content
+        streamed = source is not None
         # Only the library's own way of sending a message knows BDAT.
         fit = letter(
             sender,
@@ -244,7 +247,8 @@ class MailConversations(LoginConversations):
             reencode=self.reencode,
             binary_possible=at_once,
         )
-        source = source_of(fit.octets, fit.binary) if isinstance(content, bytes) else content
+        if source is None:
+            source = source_of(fit.octets, fit.binary)
         if source.size is not None and terms.size:
             most = terms.most
             if most is not None and source.size > most:
@@ -257,7 +261,7 @@ class MailConversations(LoginConversations):
             ):
                 fit.options.insert(0, f"size={source.size}")
         plain = fit.plain is not None and (bare or not any(parameters))
-        return Ready(outcome, fit, parameters, source, at_once, isinstance(content, Source), terms, plain)
+        return Ready(outcome, fit, parameters, source, at_once, streamed, terms, plain)
 
     def _in_one_go(self, ready: Ready, progress: Progress | None, last: bool) -> Flow[Outcome]:
         """The short way: one transaction of the core."""
