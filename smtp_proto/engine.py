@@ -44,6 +44,14 @@ class Cancelled(BaseException):
     """Thrown into a flow by `Engine.cancel`; no `Exception`, so that nothing on the way takes it for a failure."""
 
 
+def _without_engine(error: BaseException) -> BaseException:
+    """The error with the rest of its traceback: an engine's frames keep it alive, and it has the error."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_frame.f_globals is globals():
+        traceback = traceback.tb_next
+    return error.with_traceback(traceback)
+
+
 class Engine(Generic[T]):
     """Runs `flow`, at once up to its first wait.
 
@@ -74,6 +82,7 @@ class Engine(Generic[T]):
         self._cancelled: Cancelled | None = None
         self._result: T | None = None
         self._error: BaseException | None = None
+        self._raised = ""  # the name of what was raised already
         self._advance(lambda: next(flow))
 
     # -- what it waits for --------------------------------------------------------------------------------------------
@@ -89,11 +98,22 @@ class Engine(Generic[T]):
         return self._polled if self._polled is not None else self._deadline
 
     def result(self) -> T:
-        """What the flow has returned; raises what it has raised, and `Cancelled` after `cancel`."""
-        if self._error is not None:
-            raise self._error
+        """What the flow has returned; raises what it has raised, and `Cancelled` after `cancel`.
+
+        An exception is raised once, and let go: its traceback keeps alive what the flow had under way, the message for
+        one.  Asked again, and where an interrupt has gone through the engine already, `RuntimeError` names it.
+        """
         if not self.done:
             raise RuntimeError("the flow has not come to its end yet")
+        error, self._error = self._error, None
+        if error is not None:
+            self._raised = type(error).__name__
+            try:
+                raise error
+            finally:
+                del error  # this frame is in its traceback from now on
+        if self._raised:
+            raise RuntimeError(f"the flow has raised {self._raised}, which is given out once")
         return self._result  # type: ignore[return-value]  # the flow's T, None included
 
     # -- what happens -------------------------------------------------------------------------------------------------
@@ -155,7 +175,8 @@ class Engine(Generic[T]):
         except (Exception, Cancelled) as error:  # noqa: BLE001  # it is `result` that raises it
             self._finish(None, error)
         except BaseException as error:
-            self._finish(None, error)
+            self._finish(None, None)
+            self._raised = type(error).__name__
             raise
         finally:
             self._busy = False
@@ -167,7 +188,7 @@ class Engine(Generic[T]):
     def _finish(self, result: T | None, error: BaseException | None) -> None:
         self.done = True
         self._polled = self._deadline = None
-        self._result, self._error = result, error
+        self._result, self._error = result, error and _without_engine(error)
 
     def _cancel(self) -> Effect[Any]:
         assert self._cancelled is not None
@@ -184,7 +205,7 @@ class Engine(Generic[T]):
                 self._begin(self._effect)
             result = self._perform(self._effect)
         except BaseException as error:  # noqa: BLE001  # every exception goes into the flow
-            thrown = error
+            thrown = _without_engine(error)
             return lambda: self._flow.throw(thrown)
         return None if result is _WAITING else lambda: self._flow.send(result)
 

@@ -11,6 +11,7 @@ whose size cannot be read is answered 521 and the connection is closed: its chun
 
 from __future__ import annotations
 
+from copy import copy
 from typing import NoReturn
 
 from .body import DataDecoder
@@ -298,10 +299,11 @@ class ServerConnection:
         self._buffer.clear()
 
     def _poison(self, message: str) -> NoReturn:
+        # What is raised is a copy each time: an error that was raised has a traceback, and its frames this connection.
         self._error = RemoteProtocolError(message)
         self._out = []
-        raise self._error
+        raise copy(self._error)
 
     def _check(self) -> None:
         if self._error is not None:
-            raise self._error
+            raise copy(self._error)

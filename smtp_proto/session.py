@@ -157,7 +157,7 @@ class ClientSession:
 
     def _after_failed_write(self, error: OSError) -> Flow[None]:
         """The peer may have said why before it hung up: what has arrived is still to be read."""
-        self._write_failed = error
+        self._write_failed = error.with_traceback(None)  # whose frames have this session, and the message
         try:
             received = yield from Poll()
         except OSError:

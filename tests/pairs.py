@@ -9,8 +9,10 @@ arrive; every piece is followed by looking for events, as a driver would.
 
 from __future__ import annotations
 
+import gc
 import pickle
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from random import Random
 from typing import Protocol, TypeVar
 
@@ -228,3 +230,13 @@ def client_that_sent(*group: Command, lmtp: bool = False) -> ClientConnection:
 def alike(one: BaseException, other: BaseException) -> bool:
     """Two exceptions that say the same: a connection that is poisoned raises a new one each time."""
     return (type(one), one.args, vars(one)) == (type(other), other.args, vars(other))
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """What is in a cycle stays alive here, where the collector would find it."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
@@ -41,6 +40,7 @@ from tests.pairs import (
     feed_pieces,
     only,
     pair_in,
+    without_collector,
 )
 from tests.splitting import every_split
 
@@ -97,8 +97,7 @@ def test_an_error_keeps_nothing_alive(octets: bytes) -> None:
     client = pair_in(State.READY).client
     client.receive_data(octets)
     alive = weakref.ref(client)
-    gc.disable()  # what is in a cycle would be found by it alone
-    try:
+    with without_collector():
         for _ in range(3):
             with suppress(RemoteProtocolError):
                 client.next_event()
@@ -106,8 +105,6 @@ def test_an_error_keeps_nothing_alive(octets: bytes) -> None:
             client.send(Noop())
         del client
         assert alive() is None
-    finally:
-        gc.enable()
 
 
 # -- replies that nobody asked for ------------------------------------------------------------------------------------

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
+from contextlib import suppress
+
 import pytest
 
 from smtp_proto.client import ClientConnection
@@ -14,6 +17,7 @@ from smtp_proto.states import Stage, State
 from smtp_proto.transcript import Said
 
 from .flows import Part, Scripted, effects_of, in_step, introduced
+from .pairs import without_collector
 
 RESET = ConnectionResetError("reset by peer")
 
@@ -298,6 +302,18 @@ def test_a_failed_write_with_no_whole_reply(seen: bytes | OSError | None) -> Non
         peer.run(session.command(Noop()))
     assert caught.value.__cause__ is failure
     assert session.connection.closed
+
+
+def test_a_failed_write_keeps_nothing_alive() -> None:
+    """A session that could not write is gone with whoever had it: why it could not is kept without a traceback."""
+    session = introduced()
+    alive = weakref.ref(session)
+    with without_collector():
+        with suppress(ConnectionLost):
+            Scripted(sends=[OSError("broken")]).run(session.command(Noop()))
+        assert session.connection.closed
+        del session
+        assert alive() is None
 
 
 # -- interruptions ----------------------------------------------------------------------------------------------------

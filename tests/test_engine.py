@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -35,6 +36,7 @@ from smtp_proto.sasl_scram import Scram
 
 from .certificates import client_context, own_certificate, server_context
 from .flows import at_random, single, whole
+from .pairs import without_collector
 from .serving import Deciding
 
 
@@ -309,6 +311,86 @@ def test_what_is_no_exception_of_the_conversation_goes_out(clock: Clock) -> None
     with pytest.raises(KeyboardInterrupt):
         engine.receive(b"x")
     assert engine.done
+    with pytest.raises(RuntimeError, match="has raised KeyboardInterrupt"):
+        engine.result()
+
+
+class Body:
+    """What a flow has under way."""
+
+
+def failing(body: Body, forgiving: bool = False) -> Flow[None]:
+    try:
+        yield from Receive(Stage.COMMAND)
+    except OSError:
+        if not forgiving:
+            raise
+    yield from Call(int, "x")
+
+
+def raised_by(engine: Engine[Any]) -> str:
+    try:
+        engine.result()
+    except BaseException as error:  # noqa: BLE001  # the name is all that is kept of it
+        return type(error).__name__
+    return "nothing"
+
+
+# What goes wrong, and what the flow raises then.
+FAILURES: dict[str, tuple[Callable[[Engine[Any]], None], str]] = {
+    "an effect": (lambda engine: engine.receive(b"x"), "ValueError"),
+    "the network": (lambda engine: engine.fail(ConnectionResetError()), "ConnectionResetError"),
+    "a deadline": (Engine.expire, "TimeoutError"),
+    "a cancellation": (Engine.cancel, "Cancelled"),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_an_error_keeps_nothing_alive(failure: str, clock: Clock) -> None:
+    """What a flow had under way is gone with its error when that was raised, and with the engine when it was not."""
+    happens, raised = FAILURES[failure]
+    for taken in (True, False):
+        body = Body()
+        alive = weakref.ref(body)
+        with without_collector():
+            engine = Engine(failing(body), clock, {Stage.COMMAND: 5.0})
+            del body
+            clock.now += 5
+            happens(engine)
+            assert engine.done
+            if taken:
+                assert raised_by(engine) == raised
+                assert alive() is None
+            del engine
+            assert alive() is None
+
+
+def test_an_error_that_is_handled_keeps_nothing_alive(clock: Clock) -> None:
+    """A failure that the flow gets over leaves nothing behind that only the collector finds."""
+    body = Body()
+    alive = weakref.ref(body)
+    with without_collector():
+        engine = Engine(failing(body, forgiving=True), clock)
+        del body
+        engine.fail(OSError())
+        assert raised_by(engine) == "ValueError"
+        assert alive() is None
+
+
+def test_an_error_is_raised_once_and_shows_where(clock: Clock) -> None:
+    """The flow's own exception is raised, with the place in it; after that `result` says that it was."""
+    engine = Engine(failing(Body()), clock)
+    error = OSError("reset by peer")
+    engine.fail(error)
+    with pytest.raises(OSError, match="reset by peer") as caught:
+        engine.result()
+    assert caught.value is error
+    names = [entry.name for entry in caught.traceback]
+    assert "failing" in names
+    assert "_advance" not in names
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="has raised OSError, which is given out once"):
+            engine.result()
 
 
 # -- TLS ---------------------------------------------------------------------------------------------------------------

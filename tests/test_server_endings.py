@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
@@ -18,7 +20,7 @@ from smtp_proto.events import (
 from smtp_proto.replies import Reply
 from smtp_proto.server import MAX_LINE, ServerConnection
 from smtp_proto.states import State
-from tests.pairs import drain, feed, feed_pieces, frozen, pair_in
+from tests.pairs import alike, drain, feed, feed_pieces, frozen, pair_in, without_collector
 from tests.splitting import every_split
 
 
@@ -89,9 +91,24 @@ def check_poisoned(server: ServerConnection, error: ProtocolError) -> None:
         for use in uses:
             with pytest.raises(RemoteProtocolError) as caught:
                 use()
-            assert caught.value is error
+            assert alike(caught.value, error)
     assert server.closed
     assert server.data_to_send() == []
+
+
+def test_an_error_keeps_nothing_alive() -> None:
+    """A poisoned connection is gone with whoever had it: its error, however often raised, does not lead back to it."""
+    server = server_in(State.READY)
+    feed(server, b"STARTTLS\r\nEHLO evil\r\n")
+    alive = weakref.ref(server)
+    with without_collector():
+        for _ in range(3):
+            with suppress(RemoteProtocolError):
+                server.send(Reply(220))
+        with suppress(RemoteProtocolError):
+            server.next_event()
+        del server
+        assert alive() is None
 
 
 # -- how it ends ------------------------------------------------------------------------------------------------------
