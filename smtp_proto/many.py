@@ -50,7 +50,7 @@ class Mailing:
     """Many messages over the connection of `session`; see the module's header.
 
     The methods that are flows raise `ConnectionLost` when the connection is lost, and whatever the source of a message
-    raises; the connection is aborted then, `error` is what was raised, and `result` gives back all that was in flight.
+    raises; the connection is aborted then, and `result` gives back all that was in flight.
     """
 
     def __init__(self, session: ClientSession, pipelining: bool, window: int = WINDOW) -> None:
@@ -58,7 +58,6 @@ class Mailing:
         self.connection = session.connection
         self.pipelining = pipelining
         self.window = window
-        self.error: Exception | None = None
         self._flight: deque[Transaction] = deque()  # announced, oldest first
         self._finished: deque[Transaction] = deque()
         self._open: Transaction | None = None  # the last in flight, if its message is not all put yet
@@ -122,7 +121,7 @@ class Mailing:
         transaction.settle()
         self._finished.append(transaction)
 
-    def lose(self, error: BaseException, last: Transaction | None = None) -> None:
+    def lose(self, last: Transaction | None = None) -> None:
         """Give up the connection, and all that is in flight with it; `last` was being submitted."""
         self.connection.abort()
         self._open = None
@@ -131,8 +130,6 @@ class Mailing:
             self._flight.append(last)
         while self._flight:
             self._finish(self._flight.popleft())
-        if isinstance(error, Exception):
-            self.error = error
 
     # -- flows --------------------------------------------------------------------------------------------------------
 
@@ -174,8 +171,8 @@ class Mailing:
                     yield from self._write()
             else:
                 yield from self.session.flush(self.connection.stage)
-        except BaseException as error:
-            self.lose(error, transaction)
+        except BaseException:
+            self.lose(transaction)
             raise
 
     def wait(self) -> Flow[None]:
@@ -191,8 +188,8 @@ class Mailing:
                 raise ConnectionLost("the connection was closed")  # not by the server, which would have been heard
             while self._flight and self.session.hand_over(self):
                 pass
-        except BaseException as error:
-            self.lose(error)
+        except BaseException:
+            self.lose()
             raise
 
     def listen(self) -> Flow[None]:
@@ -202,8 +199,8 @@ class Mailing:
             self.take((yield from self.session.reply()))
         except Interrupted:
             return
-        except BaseException as error:
-            self.lose(error)
+        except BaseException:
+            self.lose()
             raise
 
     def heard(self) -> Flow[None]:
@@ -215,16 +212,16 @@ class Mailing:
                 opened = self._open
                 if (yield from self._put(opened)):
                     yield from self._finish_writing(opened, 0)
-        except BaseException as error:
-            self.lose(error)
+        except BaseException:
+            self.lose()
             raise
 
     def write(self) -> Flow[None]:
         """Write what is held."""
         try:
             yield from self._write()
-        except BaseException as error:
-            self.lose(error)
+        except BaseException:
+            self.lose()
             raise
 
     def _write(self) -> Flow[None]:

@@ -38,8 +38,8 @@ class AsyncSending(Occupant):
         if not self._over:
             try:
                 place = await self._client._run(self._batch.next(), self)
-            except BaseException as error:
-                self._end(error)
+            except BaseException:
+                self._end(lost=True)
                 raise
             outcome = self._given(place)
         if outcome is None:
@@ -55,8 +55,8 @@ class AsyncSending(Occupant):
             return
         try:
             await self._client._run(self._batch.leave(), self)
-        except BaseException as error:
-            self._end(error)
+        except BaseException:
+            self._end(lost=True)
             raise
         self._end()
 
@@ -73,7 +73,7 @@ class AsyncSending(Occupant):
     ) -> None:
         try:
             if exc is not None and not isinstance(exc, Exception):
-                self._end(exc)  # who was cancelled does not wait for answers
+                self._end(lost=True)  # who was cancelled does not wait for answers
             else:
                 await self.aclose()
         finally:
@@ -87,7 +87,7 @@ class AsyncSending(Occupant):
     def __del__(self) -> None:
         # Nobody can await what is due, so the connection cannot be used any more.
         if not getattr(self, "_over", True):
-            self._end(RuntimeError("send_many was left without being closed"))
+            self._end(lost=True)
 
 
 class SourceTask:

@@ -18,7 +18,6 @@ from email.message import Message
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from smtp_proto.effects import Call, Flow
-from smtp_proto.errors import ConnectionLost
 from smtp_proto.limits import cut
 from smtp_proto.many import Mailing
 from smtp_proto.outcome import Outcome
@@ -156,12 +155,12 @@ class Batch:
                 yield from Call(self._client.close)
         self._client.command_encoding = "ascii"
 
-    def give_up(self, error: BaseException) -> None:
+    def give_up(self) -> None:
         """The connection is given up: what is in flight stays as it is known."""
         self._ended = self.over = True
         mailing = self._mailing
         if mailing is not None:
-            mailing.lose(error)
+            mailing.lose()
             if self._client._session is mailing.session:
                 self._client._discard()
 
@@ -290,7 +289,7 @@ class Batch:
         """See whether the connection was closed from outside; what stands in its place is not this batch's."""
         mailing = self._mailing
         if mailing is not None and not self._ended and mailing.session is not self._client._session:
-            mailing.lose(ConnectionLost("the connection was closed"))
+            mailing.lose()
             self._end(SMTPServerDisconnected("the connection was closed while send_many was under way"))
 
     def _watched(self, flow: Flow[None]) -> Flow[None]:

@@ -35,10 +35,10 @@ class Occupant:
         """True if the client must not be used for anything else."""
         return not self._over and not self.at_work and self._batch.occupied
 
-    def _end(self, error: BaseException | None = None) -> None:
+    def _end(self, lost: bool = False) -> None:
         self._over = True
-        if error is not None:
-            self._batch.give_up(error)
+        if lost:
+            self._batch.give_up()
         self.left += self._batch.rest()
 
     def _given(self, place: Place | None) -> Outcome | None:
@@ -69,8 +69,8 @@ class Sending(Occupant):
         if not self._over:
             try:
                 place = self._client._run_batch(self._batch.next(), self)
-            except BaseException as error:
-                self._end(error)
+            except BaseException:
+                self._end(lost=True)
                 raise
             outcome = self._given(place)
         if outcome is None:
@@ -86,8 +86,8 @@ class Sending(Occupant):
             return
         try:
             self._client._run_batch(self._batch.leave(), self)
-        except BaseException as error:
-            self._end(error)
+        except BaseException:
+            self._end(lost=True)
             raise
         self._end()
 
@@ -98,7 +98,7 @@ class Sending(Occupant):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if exc is not None and not isinstance(exc, Exception):
-            self._end(exc)  # do not make anyone wait for answers
+            self._end(lost=True)  # do not make anyone wait for answers
         else:
             self.close()
 
