@@ -167,6 +167,7 @@ def test_cancelled_at_every_point(backend: Backend, case: str, doors: Doors, poi
                 break
 
     backend.run(main)
+    assert points, "there was no point to cancel it at"
 
 
 async def true(backend: Backend, client: Any, address: tuple[str, int], source: Source, known: list[Outcome]) -> None:
