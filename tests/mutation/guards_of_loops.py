@@ -266,8 +266,8 @@ LOOPS = (
     in_core(
         "who gives up a connection gives back all that is in flight",
         "many",
-        "        while self._flight:\n            self._finish(self._flight.popleft())\n        if isinstance",
-        "        if isinstance",
+        "        while self._flight:\n            self._finish(self._flight.popleft())\n",
+        "",
         "many.py",
     ),
 )
