@@ -409,7 +409,7 @@ class ClientConnection:
 
         What has arrived meanwhile is no answer to it.
         """
-        if self._queue and self._queue[-1] is _END:
+        if self._queue and self._queue[0] is _END:  # with or without a QUIT behind it
             self._encoder = DataEncoder()
         self.transactions -= sum(command.row == "MAIL" for command in self._queue)
         self._queue.clear()

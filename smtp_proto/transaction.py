@@ -112,6 +112,7 @@ class Transaction(MessageWriter):
     _answers = 0  # to recipients so far: answers come in the order of the commands
     _accepted = _refused = 0  # recipients so far
     _finals: list[RecipientOutcome] | None = None  # LMTP: those whose answer to the message is due
+    _some_in = False  # an answer came with the first octets behind a flight: for the next one a new wait begins
     _hung_up = False  # a 421 came before any answer to the message
 
     def __init__(
@@ -160,7 +161,7 @@ class Transaction(MessageWriter):
                     flight = session.flight(Stage.MAIL, looks)
                     yield from session.exchange(flight)
                     if not self._all_in():
-                        yield from self.answers(flight.written)
+                        yield from self.answers(flight.written and not self._some_in)
             if at_once and self._put_at_once():
                 put, looks = True, looks or not self.eager
             else:
@@ -173,7 +174,7 @@ class Transaction(MessageWriter):
                 if self.progress is None:
                     written = yield from self.exchange(behind, looks)
                     if written is not None and not self._all_in():
-                        yield from self.answers(written.written)
+                        yield from self.answers(written.written and not self._some_in)
                 elif (yield from self.finish(behind)):
                     yield from self.answers()
             if last:
@@ -209,7 +210,7 @@ class Transaction(MessageWriter):
             flight = self.session.flight(self.connection.stage, looks)
             yield from self.session.exchange(flight)
             if not self._all_in():
-                yield from self.answers(flight.written)
+                yield from self.answers(flight.written and not self._some_in)
 
     def _reset(self) -> Flow[None]:
         """RSET after a refusal; its own failure never hides that."""
@@ -246,10 +247,11 @@ class Transaction(MessageWriter):
 
     def _all_in(self) -> bool:
         """True if the answers to all that was put have come in at once, as nearly always; they are taken."""
-        return self.session.hand_over(self) and self.connection.answered > self.last
+        self._some_in = self.session.hand_over(self)
+        return self._some_in and self.connection.answered > self.last
 
     def answers(self, again: bool = False) -> Flow[None]:
-        """Wait for the answers to all that was put, and to all before it; with `again`, go on waiting."""
+        """Wait for the answers to all that was put, and to all before it; with `again`, go on waiting for the first."""
         return self.session.answers(self.last, self._answered or self, again)
 
     def put(self) -> Flow[bool]:

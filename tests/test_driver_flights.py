@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -237,3 +238,53 @@ def test_interrupted_on_the_way_to_the_driver() -> None:
     assert session.connection.pending_output
     flow.close()
     assert session.connection.closed
+
+
+class Dripping(AsyncTransport):
+    """Takes three seconds to write, and gives an answer in two pieces."""
+
+    def __init__(self, now: list[float]) -> None:
+        super().__init__(Planned(None, LOST, b"0 ok\r\n"))
+        self._now = now
+
+    async def exchange(
+        self, flight: Flight, timeout: float | None, patience: Callable[[], float | None]
+    ) -> bytes | None:
+        self._now[0] += 3
+        flight.written = True
+        self.inner.asked.append(patience())
+        return b"25"
+
+
+def test_the_wait_for_an_answer_begins_when_the_flight_is_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the writing takes: what is left of a reply is waited for as long as if it had come at once."""
+    now = [100.0]
+    monkeypatch.setattr("smtp_surface.driver.time.monotonic", lambda: now[0])
+    transport = Dripping(now)
+    driver = AsyncDriver(transport, dict.fromkeys(Stage, 2.0))  # type: ignore[arg-type]  # as above
+    flow = introduced(flights=True).command(Noop())
+    coroutine = driver.run(flow)
+    with pytest.raises(StopIteration) as stop:
+        coroutine.send(None)  # nothing in it waits for a loop, whose clock this is, too
+    assert stop.value.value.code == 250
+    assert transport.inner.asked == ["poll", 2.0, 2.0]
+
+
+@pytest.mark.parametrize("size", [10, LARGE])
+def test_a_socket_asks_for_patience_when_all_is_written(size: int) -> None:
+    """The timeout of the answer is asked for once, behind the last octet."""
+    asked: list[bool] = []
+    ours, theirs = socket.socketpair()
+
+    async def main() -> bytes | None:
+        def patience() -> float:
+            asked.append(flight.written)
+            return 10.0
+
+        flight = Flight(bytes(size), Stage.BODY, Stage.COMMAND, looks=False)
+        theirs.sendall(b"250 ok\r\n")
+        return await SocketTransport(smtp_trio.LOOP, ours).exchange(flight, 10.0, patience)
+
+    with ours, theirs:
+        assert trio.run(main) == b"250 ok\r\n"
+    assert asked == [True]

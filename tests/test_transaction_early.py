@@ -211,18 +211,22 @@ def test_an_answer_to_the_message_in_one_segment_with_the_354(pipelining: bool, 
 
 
 @pytest.mark.parametrize("flights", [False, True])
+@pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize("pipelining", [False, True])
 @pytest.mark.parametrize(
     "early", [(b"250 taken\r\n",), (b"552 too big\r\n",), (b"45", b"2 full\r\n"), (b"421 bye\r\n",), (b"",)]
 )
-def test_what_has_arrived_before_a_small_message(early: tuple[bytes, ...], pipelining: bool, flights: bool) -> None:
-    """What comes behind the 354 is heard before an octet of the message goes out, and is its answer if it refuses."""
+def test_what_has_arrived_before_a_small_message(
+    early: tuple[bytes, ...], pipelining: bool, last: bool, flights: bool
+) -> None:
+    """What comes behind the 354 is heard before an octet of the message goes out, and is its answer if it refuses; a
+    goodbye that was to go with it changes nothing."""
     session = introduced(flights=flights)
     envelope = [b"250 m\r\n", b"250 r\r\n", b"354 go\r\n"]
     looks: list[bytes | BaseException | None] = [None] * (1 if pipelining else 3)
     first, *rest = early
     peer = Scripted([*([b"".join(envelope)] if pipelining else envelope), *rest], polls=[*looks, first])
-    flow = deliver(session, SENDER, recipients(1), MESSAGE, pipelining=pipelining)
+    flow = deliver(session, SENDER, recipients(1), MESSAGE, pipelining=pipelining, last=last)
     if first.startswith((b"4", b"5")):
         final = peer.run(flow).final
         assert final is not None
@@ -232,7 +236,7 @@ def test_what_has_arrived_before_a_small_message(early: tuple[bytes, ...], pipel
             peer.run(flow)
         assert caught.value.outcome is not None
         assert (caught.value.outcome.phase, caught.value.outcome.may_be_delivered) == (Phase.DATA, False)
-    assert b".\r\n" not in peer.written
+    assert peer.written.endswith(b"data\r\n")
     assert session.connection.closed
 
 

@@ -13,7 +13,7 @@ from smtp_proto.errors import ConnectionLost
 from smtp_proto.outcome import Phase
 from smtp_proto.replies import Reply
 from smtp_proto.states import Stage
-from smtp_proto.transaction import EAGER_SIZE, deliver
+from smtp_proto.transaction import EAGER_SIZE, Chunking, deliver
 
 from .deliveries import EAGER, MESSAGE, SENDER, Delivery, Way, recipients, seen
 from .flows import Scripted, at_random, effects_of, introduced
@@ -35,20 +35,48 @@ def test_the_envelope_is_one_flight(chunking: bool) -> None:
     assert kinds == [Send] + [Receive] * (len(answers) - 1) + [Send, Receive]
 
 
-def test_each_answer_has_a_deadline_of_its_own() -> None:
+BEGUN, GOES_ON = False, True
+
+
+@pytest.mark.parametrize("flights", [False, True])
+@pytest.mark.parametrize(
+    ("chunking", "receives", "waits"),
+    [
+        (
+            False,
+            [b"250 ", b"m\r\n", b"250 r\r\n", b"354", b" go\r\n", b"250 q\r\n"],
+            [
+                *((Stage.MAIL, BEGUN), (Stage.MAIL, GOES_ON), (Stage.RCPT, BEGUN)),
+                *((Stage.DATA, BEGUN), (Stage.DATA, GOES_ON), (Stage.FINAL, BEGUN)),
+            ],
+        ),
+        (
+            False,
+            [b"250 m\r\n25", b"0 r\r\n", b"354 go\r\n", b"250 ", b"q\r\n"],
+            [
+                (Stage.MAIL, BEGUN),
+                (Stage.RCPT, BEGUN),
+                (Stage.DATA, BEGUN),
+                (Stage.FINAL, BEGUN),
+                (Stage.FINAL, GOES_ON),
+            ],
+        ),
+        ("eager", [b"250 m\r\n250 r\r\n", b"250 q\r\n"], [(Stage.MAIL, BEGUN), (Stage.FINAL, BEGUN)]),
+        (
+            "eager",
+            [b"250 m", b"\r\n250 r\r\n", b"250 q\r\n"],
+            [(Stage.MAIL, BEGUN), (Stage.MAIL, GOES_ON), (Stage.FINAL, BEGUN)],
+        ),
+    ],
+)
+def test_each_answer_has_a_deadline_of_its_own(
+    chunking: Chunking, receives: list[bytes], waits: list[tuple[Stage, bool]], flights: bool
+) -> None:
     """In a flight each wait has the stage of the command that it is for, and a drip does not stretch it."""
-    session = introduced()
-    peer = Scripted([b"250 ", b"m\r\n", b"250 r\r\n", b"354", b" go\r\n", b"250 q\r\n"])
-    peer.run(deliver(session, SENDER, recipients(1), MESSAGE, pipelining=True))
-    waits = [(wait.stage, wait.again) for wait in effects_of(Receive, peer.effects)]
-    assert waits == [
-        (Stage.MAIL, False),
-        (Stage.MAIL, True),
-        (Stage.RCPT, False),
-        (Stage.DATA, False),
-        (Stage.DATA, True),
-        (Stage.FINAL, False),
-    ]
+    session = introduced(flights=flights)
+    peer = Scripted(receives)
+    assert peer.run(deliver(session, SENDER, recipients(1), MESSAGE, pipelining=True, chunking=chunking)).delivered
+    assert [(wait.stage, wait.again) for wait in effects_of(Receive, peer.effects)] == waits
 
 
 @pytest.mark.parametrize("room", [1, 10, 64])

@@ -47,7 +47,8 @@ class AsyncTransport(Protocol):
     Two more methods are optional.  `interrupt`: called while another task is in `receive`, it lets that raise
     `TimeoutError` at once, with nothing lost.  Without it, `send_many` sees a message that its source gives only when
     the server has said something.  ``async exchange(flight, timeout, patience)``: the octets of a
-    `smtp_proto.effects.Flight` are written, as by `send`, and `receive` is awaited; it sets `unsent` or `written`.
+    `smtp_proto.effects.Flight` are written, as by `send`, and `receive` is awaited; it sets `unsent` or `written`, and
+    asks `patience` for the timeout of the `receive` when all is written, for that is when the wait begins.
     """
 
     async def connect(self, host: str, port: int, timeout: float | None) -> None:
@@ -138,7 +139,7 @@ class AsyncDriver(Driver[AsyncTransport]):
             self.on_send(flight.octets)
         exchange = getattr(transport, "exchange", None)
         if exchange is not None:
-            return await exchange(flight, self._begin(flight.stage), self._begin(flight.answer))  # type: ignore[no-any-return]  # by the contract
+            return await exchange(flight, self._begin(flight.stage), lambda: self._begin(flight.answer))  # type: ignore[no-any-return]  # by the contract
         octets, flight.unsent = await transport.send([flight.octets], self._begin(flight.stage), True)
         if flight.unsent:
             return octets

@@ -166,7 +166,9 @@ class SocketTransport:
         assert octets is not None
         return octets
 
-    async def exchange(self, flight: Flight, timeout: float | None, patience: float | None) -> bytes | None:
+    async def exchange(
+        self, flight: Flight, timeout: float | None, patience: Callable[[], float | None]
+    ) -> bytes | None:
         """`send` and `receive` in one; see `smtp_surface.async_driver.AsyncTransport`.
 
         For what is small, and goes out at once, that is one turn of the loop's other tasks instead of two.
@@ -182,11 +184,12 @@ class SocketTransport:
             if flight.unsent:
                 return received
         flight.written = True
+        seconds = patience()
         if received is None:
             await self._loop.cancel_shielded_checkpoint()
             self._written = 0
             received = self._read()
-        return received if received is not None else await self._arrival(patience)
+        return received if received is not None else await self._arrival(seconds)
 
     def interrupt(self) -> None:
         """Let the `receive` that another task is in raise `TimeoutError`: nothing is read before it is given."""
