@@ -172,10 +172,14 @@ def test_inside_a_transaction(
 
 
 @pytest.mark.parametrize("unasked", [b"250 ok\r\n", b"550 no\r\n", CLOSING])
-def test_inside_a_flight(backend: Backend, unasked: bytes) -> None:
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("offer", [("PIPELINING",), ("PIPELINING", "CHUNKING")], ids=["DATA", "BDAT"])
+def test_inside_a_flight(backend: Backend, unasked: bytes, place: int, offer: tuple[str, ...]) -> None:
     """A reply too many to a pipelined envelope shifts the others: no message goes out, and the connection is closed."""
-    replies = b"250 sender\r\n" + unasked + b"250 recipient\r\n354 go\r\n"
-    with ScriptedServer([*opening("PIPELINING"), ExpectLines(3), Send(replies), Drain()]) as server:
+    replies = [b"250 sender\r\n", b"250 recipient\r\n", *([b"354 go\r\n"] if len(offer) == 1 else [])]
+    commands = len(replies)
+    replies.insert(place, unasked)
+    with ScriptedServer([*opening(*offer), ExpectLines(commands), Send(b"".join(replies)), Drain()]) as server:
         client = backend.connect(server)
         with pytest.raises(smtp_blocking.SMTPException):
             client.sendmail("a@client.test", "b@mx.test", MESSAGE)
