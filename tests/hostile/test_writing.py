@@ -20,7 +20,11 @@ import pytest
 import smtp_blocking
 from smtp_blocking import SMTPServerDisconnected
 from smtp_blocking.transport import SocketTransport
+from smtp_proto.states import Stage
 from tests.certificates import client_context
+from tests.scripts import HASTE
+
+from .sessions import Timeout
 
 SMALL = 4096  # octets of the sockets' buffers, before the system doubles them
 
@@ -52,7 +56,7 @@ def introduce(sock: socket.socket) -> None:
     sock.sendall(b"250-mx.test\r\n250 PIPELINING\r\n")
 
 
-def client_of(address: tuple[str, int], timeout: float | None) -> smtp_blocking.SMTP:
+def client_of(address: tuple[str, int], timeout: Timeout) -> smtp_blocking.SMTP:
     client = smtp_blocking.SMTP(*address, local_hostname="client.test", timeout=timeout)
     client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
     return client
@@ -115,7 +119,7 @@ def test_an_interrupt_while_the_connection_is_dropped(monkeypatch: pytest.Monkey
     for point in ("abort", "close"):
         answered.clear()
         with listening(serve) as address:
-            client = client_of(address, timeout=0.2)
+            client = client_of(address, timeout={Stage.COMMAND: HASTE})  # not the greeting's
             sock = client.sock
 
             def interrupt(*_: Any) -> None:
