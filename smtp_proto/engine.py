@@ -21,6 +21,7 @@ After every call the engine may want something else, so look at all of them anew
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .effects import Call, Close, Effect, Flow, Poll, Pull, Receive, Send, Sent, StartTLS
@@ -42,14 +43,6 @@ _WAITING = object()
 
 class Cancelled(BaseException):
     """Thrown into a flow by `Engine.cancel`; no `Exception`, so that nothing on the way takes it for a failure."""
-
-
-def _without_engine(error: BaseException) -> BaseException:
-    """The error with the rest of its traceback: an engine's frames keep it alive, and it has the error."""
-    traceback = error.__traceback__
-    while traceback is not None and traceback.tb_frame.f_globals is globals():
-        traceback = traceback.tb_next
-    return error.with_traceback(traceback)
 
 
 class Engine(Generic[T]):
@@ -111,7 +104,7 @@ class Engine(Generic[T]):
             try:
                 raise error
             finally:
-                del error  # this frame is in its traceback from now on
+                del error  # this frame stays alive with its traceback, and would keep it
         if self._raised:
             raise RuntimeError(f"the flow has raised {self._raised}, which is given out once")
         return self._result  # type: ignore[return-value]  # the flow's T, None included
@@ -147,8 +140,11 @@ class Engine(Generic[T]):
 
     def fail(self, error: OSError) -> None:
         """Reading or writing has failed.  The flow hears of it, and may have more to do."""
-        if not self.done:
-            self._advance(lambda: self._flow.throw(error))
+        try:
+            if not self.done:
+                self._advance(partial(self._flow.throw, error))
+        finally:
+            del error  # as in `result`
 
     def cancel(self) -> None:
         """End the flow where it is; from within one of its calls, behind that.
@@ -180,6 +176,7 @@ class Engine(Generic[T]):
             raise
         finally:
             self._busy = False
+            del step  # which may have an exception
 
     def _go_on(self) -> None:
         if not self.done:
@@ -188,15 +185,18 @@ class Engine(Generic[T]):
     def _finish(self, result: T | None, error: BaseException | None) -> None:
         self.done = True
         self._polled = self._deadline = None
-        self._result, self._error = result, error and _without_engine(error)
+        self._result, self._error = result, error
 
     def _cancel(self) -> Effect[Any]:
         assert self._cancelled is not None
         error, self._cancelled = self._cancelled, None
-        self._flow.throw(error)
-        # It wants to do something still; there is nobody to do it.
-        self._flow.close()
-        raise error
+        try:
+            self._flow.throw(error)
+            # It wants to do something still; there is nobody to do it.
+            self._flow.close()
+            raise error
+        finally:
+            del error  # as in `result`
 
     def _attempt(self, *, begin: bool = False) -> _Step | None:
         """How the flow goes on, with what the effect has given or raised; None while it has to wait."""
@@ -205,8 +205,7 @@ class Engine(Generic[T]):
                 self._begin(self._effect)
             result = self._perform(self._effect)
         except BaseException as error:  # noqa: BLE001  # every exception goes into the flow
-            thrown = _without_engine(error)
-            return lambda: self._flow.throw(thrown)
+            return partial(self._flow.throw, error)
         return None if result is _WAITING else lambda: self._flow.send(result)
 
     def _begin(self, effect: Effect[Any]) -> None:
