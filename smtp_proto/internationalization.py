@@ -13,12 +13,11 @@ Each table is read from the top, and the first row that fits holds; None in a ro
 `docs/internationalization.md` shows them, and a test compares.
 """
 
+import codecs
 import re
 from enum import StrEnum
 from functools import cache
 from typing import Final, NamedTuple
-
-from .body import normalise_line_ends
 
 # RFC 5322 2.1.1: "Each line of characters MUST be no more than 998 characters [...] excluding the CRLF."
 MAX_LINE: Final = 998
@@ -120,6 +119,7 @@ def _fits(row: tuple[object, ...], asked: tuple[object, ...]) -> bool:
 # A message that does not begin with a header field (RFC 5322 2.2) has no headers.
 _FIELD = rb"[!-9;-~]+[ \t]*:"  # compiled when there is something to look at, and so is the other
 _END_OF_HEADERS = rb"\r\n\r\n|\n\r?\n|\r\r"
+_UTF8 = codecs.getincrementaldecoder("utf-8")
 
 
 class Content(NamedTuple):
@@ -138,26 +138,84 @@ def content_of(octets: bytes) -> Content:
     """Look at a message as it is to be sent; linear, and fast for what is plain."""
     ascii_only = octets.isascii()
     long_lines = has_long_lines(octets)
-    if ascii_only and not long_lines and b"\0" not in octets:
+    nul = b"\0" in octets
+    if ascii_only and not long_lines and not nul:
         return PLAIN
-    body = Body.BINARY if b"\0" in octets else Body.SEVEN_BIT if ascii_only else Body.EIGHT_BIT
-    headers = Headers.ASCII if ascii_only or not _utf8_headers(octets) else Headers.OCTETS
-    return Content(body, long_lines, headers)
+    headers = _HeaderLook()
+    if not ascii_only:
+        headers.add(octets)
+    return _content(ascii_only, long_lines, nul, headers)
 
 
-def _utf8_headers(octets: bytes) -> bool:
-    """True if the headers have UTF-8 in them.  What is neither ASCII nor UTF-8 is nothing that SMTPUTF8 is for."""
-    if re.match(_FIELD, octets) is None:
-        return False
-    end = re.search(_END_OF_HEADERS, octets)
-    headers = octets[: end.start()] if end is not None else octets
-    if headers.isascii():
-        return False
-    try:
-        headers.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
+class Look:
+    """`content_of` for a message that comes in pieces, of which the first has the first field's name."""
+
+    __slots__ = ("_ascii_only", "_headers", "_line", "_long_lines", "_nul")
+
+    def __init__(self) -> None:
+        self._ascii_only = True
+        self._long_lines = self._nul = False
+        self._headers = _HeaderLook()
+        self._line = b""  # what there is of a line that has not ended yet
+
+    def add(self, piece: bytes) -> None:
+        """Look at the next piece."""
+        self._ascii_only = self._ascii_only and piece.isascii()
+        self._nul = self._nul or b"\0" in piece
+        if self._headers.wanted:
+            self._headers.add(piece)
+        if not self._long_lines:
+            octets = self._line + piece
+            self._long_lines = has_long_lines(octets)
+            self._line = octets[max(octets.rfind(b"\n"), octets.rfind(b"\r")) + 1 :]
+
+    @property
+    def content(self) -> Content:
+        """What was seen."""
+        return _content(self._ascii_only, self._long_lines, self._nul, self._headers)
+
+
+def _content(ascii_only: bool, long_lines: bool, nul: bool, headers: "_HeaderLook") -> Content:
+    if ascii_only and not long_lines and not nul:
+        return PLAIN
+    body = Body.BINARY if nul else Body.SEVEN_BIT if ascii_only else Body.EIGHT_BIT
+    return Content(body, long_lines, Headers.OCTETS if headers.utf8 else Headers.ASCII)
+
+
+class _HeaderLook:
+    """Whether headers have UTF-8 in them.  What is neither ASCII nor UTF-8 is nothing that SMTPUTF8 is for."""
+
+    __slots__ = ("_decoder", "_eight_bit", "_last", "wanted")
+
+    def __init__(self) -> None:
+        self._last = b""  # the last three octets
+        self._eight_bit = False
+        self._decoder: codecs.IncrementalDecoder | None = None
+        self.wanted = True  # the headers have not ended
+
+    def add(self, piece: bytes) -> None:
+        octets = self._last + piece
+        if self._decoder is None:
+            self._decoder = _UTF8()
+            if re.match(_FIELD, octets) is None:
+                self.wanted = False
+                return
+        end = re.search(_END_OF_HEADERS, octets)
+        headers = piece if end is None else octets[len(self._last) : end.end()]
+        self._last = octets[-3:]
+        self.wanted = end is None
+        if not self._eight_bit and headers.isascii():
+            return
+        self._eight_bit = True
+        try:
+            self._decoder.decode(headers)
+        except UnicodeDecodeError:
+            self._eight_bit = self.wanted = False
+
+    @property
+    def utf8(self) -> bool:
+        # What is not whole yet when the message is at its end is none.
+        return self._eight_bit and self._decoder is not None and not self._decoder.getstate()[0]
 
 
 def has_crlf_headers(octets: bytes) -> bool:
@@ -168,19 +226,14 @@ def has_crlf_headers(octets: bytes) -> bool:
 
 
 def has_long_lines(octets: bytes) -> bool:
-    """True if a line, without its end, is over `MAX_LINE`."""
+    """True if a line, without its end, is over `MAX_LINE`; a CR ends one, too, for it becomes CRLF on the wire."""
     start, size = 0, len(octets)
     # From the last line end that is near enough to the next: a hundred times faster than looking at each line.
     while size - start > MAX_LINE:
         end = octets.rfind(b"\n", start, start + MAX_LINE + 1)
         if end < 0:
-            if octets[start + MAX_LINE : start + MAX_LINE + 2] != b"\r\n":
-                return b"\r" not in octets or _has_long_lines_with_cr(octets)
-            end = start + MAX_LINE + 1
+            end = octets.rfind(b"\r", start, start + MAX_LINE + 1)
+        if end < 0:
+            return True
         start = end + 1
     return False
-
-
-def _has_long_lines_with_cr(octets: bytes) -> bool:
-    """The same where lines may end with CR alone, which becomes CRLF on the wire."""
-    return max(map(len, normalise_line_ends(octets).split(b"\r\n"))) > MAX_LINE

@@ -39,6 +39,7 @@ FLOORS = [
     {"body"},
     {"internationalization"},
     {"sources"},
+    {"composed"},
     {"client", "server"},
     {"sasl"},
     {"sasl_oauth", "sasl_scram", "sasl_spnego"},

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from smtp_proto.commands import Mail, Rcpt
+from smtp_proto.composed import Composed, composed
 from smtp_proto.grammar import clean_text
 from smtp_proto.parameter import Parameter, keyword_of
+from smtp_proto.sources import PIECE
 
 from .addresses import _fix_eols, bCRLF, one_address, path_of, quoteaddr
 
@@ -54,12 +56,15 @@ def clean(argument: str, address: str) -> str:
     return address
 
 
-def message_octets(msg: bytes | str) -> bytes:
-    """A message as octets: text is ASCII, as in `smtplib`; a message of nothing is an empty line, as there.
+def message_octets(msg: bytes | str) -> bytes | Composed:
+    """A message as octets: text is ASCII, as in `smtplib`; a message of nothing is an empty line, as there.  The octets
+    of a long text are made as they go out.
 
     `TypeError` for anything else: `bytes` would make octets of numbers, and of an `EmailMessage` with its Bcc header.
     """
     if isinstance(msg, str):
+        if len(msg) > PIECE and msg.isascii():
+            return composed([msg])
         return _fix_eols(msg).encode("ascii") or bCRLF
     if not isinstance(msg, (bytes, bytearray, memoryview)):
         raise TypeError(f"a message is str or bytes, not {type(msg).__name__} (send_message takes email messages)")

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 from smtp_proto.body import DataEncoder
 from smtp_proto.commands import Mail, Rcpt
+from smtp_proto.composed import Composed
 from smtp_proto.effects import Call, Flow
-from smtp_proto.errors import ConnectionLost, InvalidArgument
+from smtp_proto.errors import ConnectionLost
 from smtp_proto.internationalization import Headers, Way
 from smtp_proto.limits import deliver_within, in_parts, plan, used_up
 from smtp_proto.outcome import Outcome, Phase
@@ -63,9 +64,7 @@ class MailConversations(LoginConversations):
     _lmtp = False
 
     def _data(self, msg: bytes | str) -> Flow[Answer]:
-        octets = message_octets(msg)
-        if b"\0" in octets:
-            raise InvalidArgument("message", "a NUL in the text needs BINARYMIME")  # before DATA, not behind it
+        source = source_of(message_octets(msg))  # `InvalidArgument` for a NUL, before DATA, not behind it
         answer = yield from self._docmd("data")
         if self.debuglevel > 0:
             self._print_debug("data:", answer)
@@ -77,11 +76,12 @@ class MailConversations(LoginConversations):
         with Translated(self):
             try:
                 if writer is not None and self._own("send"):
-                    written = (yield from writer.lines(source_of(octets))) and (yield from writer.finish())
+                    written = (yield from writer.lines(source)) and (yield from writer.finish())
                 else:
                     written = writer is None or not (yield from writer.overruled())
                     if written:
                         encoder = DataEncoder()
+                        octets = b"".join((yield from self._whole(source)))
                         yield from Call(self.send, encoder.encode(octets) + encoder.finish())
             except ConnectionLost as error:
                 error.outcome = outcome
@@ -226,17 +226,21 @@ class MailConversations(LoginConversations):
             rcpt_options = tuple(rcpt_options or ())
             parameters = [self._usable(options_for(recipient, rcpt_options)) for recipient in recipients]
         at_once = untouched or self._own(*STEPS)
-        source = None
+        source, streamed = None, False
+        octets: bytes | Composed
         if isinstance(content, Source):
-            octets, source = b"", content
-            if self.has_extn("8bitmime") and not any(
-                option.upper().startswith("BODY=") for option in split_options(mail_options)
-            ):
-                # What will come is not known, and text of seven bits may be declared so, too (RFC 6152 3).
-                mail_options = (*mail_options, "BODY=8BITMIME")
+            streamed = True
+            if isinstance(content, Composed):
+                octets = content
+            else:
+                octets, source = b"", content
+                if self.has_extn("8bitmime") and not any(
+                    option.upper().startswith("BODY=") for option in split_options(mail_options)
+                ):
+                    # What will come is not known, and text of seven bits may be declared so, too (RFC 6152 3).
+                    mail_options = (*mail_options, "BODY=8BITMIME")
         else:
             octets = content
-        streamed = source is not None
         # Only the library's own way of sending a message knows BDAT.
         fit = letter(
             sender,
@@ -411,8 +415,11 @@ class MailConversations(LoginConversations):
         arguments = yield from self._prepared(msg, from_addr, to_addrs, mail_options)
         if self._untouched or self._own("sendmail"):
             return (yield from self._sendmail(*arguments, rcpt_options, progress))
+        sender, recipients, octets, options = arguments
+        if isinstance(octets, Composed):
+            octets = octets.joined()  # what is somebody's own may do anything with them
         sendmail = partial(self.sendmail, progress=progress) if progress is not None else self.sendmail
-        refused: Refused = yield from Call(sendmail, *arguments, rcpt_options)
+        refused: Refused = yield from Call(sendmail, sender, recipients, octets, options, rcpt_options)
         return refused
 
     def _prepared(
@@ -421,9 +428,9 @@ class MailConversations(LoginConversations):
         from_addr: str | None,
         to_addrs: str | Sequence[str] | None,
         mail_options: Sequence[str],
-    ) -> Flow[tuple[str, str | Sequence[str], bytes, Sequence[str]]]:
+    ) -> Flow[tuple[str, str | Sequence[str], bytes | Composed, Sequence[str]]]:
         """The first four arguments of `sendmail` for an email message: sender, recipients, octets and options."""
-        from smtp_proto.message import flatten, forward_paths, needs_utf8, resent_prefix, reverse_path
+        from smtp_proto.message import forward_paths, needs_utf8, resent_prefix, reverse_path, written
 
         if self._hello_due(self._untouched):
             yield from Call(self.ehlo_or_helo_if_needed)
@@ -441,4 +448,4 @@ class MailConversations(LoginConversations):
         utf8 = chosen is Way.SMTPUTF8
         if utf8:
             mail_options = (*mail_options, "SMTPUTF8", "BODY=8BITMIME")
-        return sender, recipients, flatten(msg, utf8=utf8), mail_options
+        return sender, recipients, written(msg, utf8=utf8), mail_options

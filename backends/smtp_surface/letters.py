@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from smtp_proto.body import normalise_line_ends
+from smtp_proto.composed import Composed
 from smtp_proto.errors import InvalidArgument
 from smtp_proto.grammar import plain_paths
 from smtp_proto.internationalization import (
@@ -34,7 +35,7 @@ class Letter(NamedTuple):
 
     sender: str
     recipients: list[str]
-    octets: bytes
+    octets: bytes | Composed
     options: list[str]
     binary: bool  # the octets go as they are, through BDAT
     plain: bytes | None = None  # what `smtp_proto.grammar.plain_paths` gives for the addresses
@@ -43,7 +44,7 @@ class Letter(NamedTuple):
 def letter(
     sender: str,
     recipients: Sequence[str],
-    octets: bytes,
+    octets: bytes | Composed,
     options: Iterable[str],
     has_extension: HasExtension,
     *,
@@ -56,7 +57,8 @@ def letter(
     and for a message with NUL that it cannot take.
     """
     options = list(options)
-    content = content_of(octets)
+    # Asked without a call, for nearly all mail is octets.
+    content = octets.content if octets.__class__ is Composed else content_of(octets)  # type: ignore[arg-type]
     if content is PLAIN and not options:
         plain = plain_paths([sender, *recipients])
         if plain is not None:
@@ -68,6 +70,8 @@ def letter(
     for address in recipients:
         clean("forward-path", address)
     binary = "BODY=BINARYMIME" in given
+    if binary:
+        octets = _joined(octets)
     if not utf8_given:
         headers = Headers.ASCII if body_given else content.headers
         chosen, problem = addresses_way([sender, *recipients], headers, has_extension)
@@ -80,7 +84,7 @@ def letter(
     if not body_given:
         binary_mime = binary_possible and bool(has_extension("binarymime") and has_extension("chunking"))
         if content.body is Body.BINARY:
-            binary_mime = binary_mime and has_crlf_headers(octets)
+            binary_mime = binary_mime and has_crlf_headers(_joined(octets))
         octets, chosen_body = _body(octets, content, bool(has_extension("8bitmime")), binary_mime, reencode)
         if chosen_body is BodyWay.REFUSED:
             raise InvalidArgument("message", "a NUL in the text needs BINARYMIME, which the server does not offer")
@@ -91,8 +95,8 @@ def letter(
 
 
 def _body(
-    octets: bytes, content: Content, eight_bit_mime: bool, binary_mime: bool, reencode: bool
-) -> tuple[bytes, BodyWay]:
+    octets: bytes | Composed, content: Content, eight_bit_mime: bool, binary_mime: bool, reencode: bool
+) -> tuple[bytes | Composed, BodyWay]:
     """The octets as they go, and what is done about them."""
 
     def decide(reencodable: bool) -> BodyWay:
@@ -108,15 +112,20 @@ def _body(
     if chosen is BodyWay.REENCODED:
         from smtp_proto.reencoding import to_seven_bits
 
-        reencoded = to_seven_bits(octets)
+        reencoded = to_seven_bits(_joined(octets))
         if reencoded is not None:
             return reencoded, chosen
         chosen = decide(reencodable=False)
     if chosen is BodyWay.BINARY and content.body is not Body.BINARY:
         # It is text, only with long lines; what goes as it is must have its line ends already.
-        octets = normalise_line_ends(octets)
+        octets = normalise_line_ends(_joined(octets))
         octets = octets if octets.endswith(bCRLF) else octets + bCRLF
     return octets, chosen
+
+
+def _joined(octets: bytes | Composed) -> bytes:
+    """All of a message that is about to be changed, or whose line ends are not."""
+    return octets.joined() if isinstance(octets, Composed) else octets
 
 
 # -- addresses ---------------------------------------------------------------------------------------------------------
