@@ -37,6 +37,7 @@ LARGE = 32768
 RECORD = 16384
 
 _DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
+_ALL_SENT = Sent(None, [])
 
 
 def is_socket(given: object) -> TypeGuard[socket.socket]:
@@ -54,13 +55,14 @@ class _Wait:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._polls: dict[tuple[bool, bool], Any] = {}
+        self._reads: Callable[[float | None], object] | None = None  # asks the one for reading, once that is made
 
     def readable(self, timeout: float | None) -> bool:
         """`ready` for reading alone, which nearly all waits are for, in half the time."""
-        poll = self._polls.get((True, False))
-        if poll is None or self._sock.fileno() < 0:
+        ask = self._reads
+        if ask is None or self._sock.fileno() < 0:
             return self.ready(True, False, timeout)[0]
-        return bool(poll.poll(timeout if timeout is None else timeout * 1000 if timeout > 0 else 0))
+        return bool(ask(timeout and (timeout * 1000 if timeout > 0 else 0)))
 
     def ready(self, read: bool, write: bool, timeout: float | None) -> tuple[bool, bool]:
         """``(readable, writable)``; both False when `timeout` (seconds, None for ever, 0 not at all) has passed."""
@@ -76,6 +78,8 @@ class _Wait:
         if poll is None:
             poll = self._polls[read, write] = select.poll()
             poll.register(self._sock, (select.POLLIN if read else 0) | (select.POLLOUT if write else 0))
+            if not write:
+                self._reads = poll.poll
         events = poll.poll(timeout if timeout is None else timeout * 1000 if timeout > 0 else 0)
         if not events:
             return False, False
@@ -150,9 +154,12 @@ class SocketTransport:
         view: bytes | memoryview = octets
         while view:
             try:
-                written = self._attempt(self.sock.send, view[:RECORD] if self._holds_back else view)
+                if self._takes_flags and self.sock.gettimeout() is None:
+                    written = self.sock.send(view, _DONT_WAIT)  # as `_attempt` does
+                else:
+                    written = self._attempt(self.sock.send, view[:RECORD] if self._holds_back else view)
                 if written == size < LARGE:
-                    return Sent(None, [])  # what nearly all is
+                    return _ALL_SENT  # what nearly all is
                 view = memoryview(view)[written:]
                 continue
             except (BlockingIOError, ssl.SSLWantWriteError):
@@ -180,8 +187,10 @@ class SocketTransport:
             if timeout is None:
                 return self.sock.recv(READ_SIZE)
             if self._wait.readable(timeout):
-                with suppress(BlockingIOError):  # what was there is not any more: it is as if nothing had been
+                try:
                     return self.sock.recv(READ_SIZE, _DONT_WAIT)
+                except BlockingIOError:
+                    pass  # what was there is not any more: it is as if nothing had been
         deadline = None if timeout is None else time.monotonic() + timeout
         # To ask first is one system call more where the octets are there, and two less where they are not: usual.
         if not self._holds_back and not self._wait.readable(timeout):
