@@ -62,7 +62,7 @@ class _Group:
 
     def __init__(self, ticket: int, commands: Sequence[Command], first: int, state: State) -> None:
         self.ticket = ticket  # of the first
-        self.commands = commands
+        self.commands: Sequence[Command] = tuple(commands)  # whose list it was may go on with it
         self.first = first  # RCPT, by its number
         self.count = len(commands)
         self.state = state
@@ -462,7 +462,7 @@ class ClientConnection:
             return self._unasked(reply)
         return self._answer(reply, self._queue[0])
 
-    def answers(self) -> tuple[list[Command], list[Reply]]:
+    def answers(self) -> tuple[Sequence[Command], Sequence[Reply]]:
         """The answers that are next, each of one line and what the sent state assumes, with the commands that they are
         to: what `next_event` would give one by one, in a fraction of the time.
 
@@ -471,12 +471,28 @@ class ClientConnection:
         queue = self._queue
         due = len(queue)
         if not due or queue[0].row not in _GROUPED or self.closed or self._chunk_left or self._error is not None:
-            return [], []
+            return (), ()
         if due == 1:
             return self._answer_alone(queue[0])
         replies = self._reader.run(due)
         if not replies:
-            return [], []
+            return (), ()
+        group = self._groups[0] if self._groups else None
+        if group is not None and group.ticket == self.answered and group.count == due and group.accepted(replies):
+            # All that was outstanding, and all answers to it: this is how nearly all envelopes go.
+            self._groups.clear()
+            self._reader.skip(replies, 0)
+            self.answered += due
+            self.state, self._accepted = group.state, group.recipients
+            if group.state is State.DATA:
+                self._encoder = DataEncoder()
+            queue.clear()
+            return group.commands, replies
+        return self._answer_several(replies)
+
+    def _answer_several(self, replies: list[Reply]) -> tuple[Sequence[Command], Sequence[Reply]]:
+        """`answers` where more is outstanding than one command or one group, or a group was not accepted as a whole."""
+        queue, due = self._queue, len(self._queue)
         commands = list(islice(queue, len(replies)))
         groups, first = self._groups, self.answered
         state, accepted, at, count = self.state, self._accepted, 0, len(replies)
@@ -512,15 +528,18 @@ class ClientConnection:
         self.state, self._accepted = state, accepted
         return commands, replies
 
-    def _answer_alone(self, command: Command) -> tuple[list[Command], list[Reply]]:
+    def _answer_alone(self, command: Command) -> tuple[Sequence[Command], Sequence[Reply]]:
         """`answers` where one command is outstanding."""
-        reply = self._reader.alone()
-        state = self._assumed(command, reply, self.state, self._accepted) if reply is not None else None
-        if reply is None or state is None:
-            return [], []
-        replies = [reply]
-        self._reader.skip(replies, 0)
-        self._queue.clear()
+        row = TABLE[command.row]
+        if self.lmtp and self._special_in_lmtp(command.row, self._accepted):
+            return (), ()
+        reply = self._reader.alone(row.digit)
+        if reply is None:
+            return (), ()
+        # Interrupted from here on, something is still outstanding.
+        state = row.success
+        if state.__class__ is not State:
+            state = assumed(row, self.state)
         self.answered += 1
         self.state = state
         if state is State.RCPT:
@@ -529,7 +548,13 @@ class ClientConnection:
             self._encoder = DataEncoder()
         elif state is not State.BDAT:
             self._accepted = []
-        return [command], replies
+        self._queue.clear()
+        return (command,), (reply,)
+
+    @staticmethod
+    def _special_in_lmtp(name: str, accepted: Sequence[Command]) -> bool:
+        """True for a row whose answer is not like that of SMTP."""
+        return name in _BY_RECIPIENT or (name == "DATA" and not accepted)
 
     def _assumed(self, command: Command, reply: Reply, state: State, accepted: list[Command]) -> State | None:
         """The state after a reply that is what the sent state assumes; None for what `_answer` has to look at."""
@@ -537,7 +562,7 @@ class ClientConnection:
         row = TABLE[name]
         if name not in _GROUPED or reply.code // 100 != row.digit:
             return None
-        if self.lmtp and (name in _BY_RECIPIENT or (name == "DATA" and not accepted)):
+        if self.lmtp and self._special_in_lmtp(name, accepted):
             return None
         following = row.success
         return following if isinstance(following, State) else assumed(row, state)

@@ -292,15 +292,14 @@ class ReplyReader:
                     self._mixed = False
                 return reply
 
-    def alone(self) -> Reply | None:
-        """The reply, if all that has come is one, of one line, that refuses nothing.
-
-        It is not given out by that, but by `skip`.
-        """
+    def alone(self, severity: int) -> Reply | None:
+        """The reply, if all that has come is one, of one line and this severity, and nothing was given out of it yet.
+        Else nothing is given out."""
         octets = self._segment
-        code = _GOOD.get(octets[:4])
-        if code is None or self._at or not octets.find(b"\n") + 1 == len(octets) <= MAX_REPLY_LINE:
+        code = _LAST.get(octets[:4], 0)
+        if code // 100 != severity or self._at or not octets.find(b"\n") + 1 == len(octets) <= MAX_REPLY_LINE:
             return None
+        self._segment = b""
         return _received(code, octets)
 
     def run(self, most: int) -> list[Reply]:

@@ -326,7 +326,7 @@ class Transaction(MessageWriter):
                 outcome.data = replies[count - 1]
             elif outcome.phase is Phase.MAIL:  # and not sent, with its message behind it
                 outcome.phase = Phase.RCPT
-        else:
+        elif commands[0].row in _ENVELOPE:
             self._take_envelope(commands, replies)
         if commands[-1].row not in _ENVELOPE and not self.refused:
             outcome.end(replies[-1], ())

@@ -207,7 +207,7 @@ def taken(client: ClientConnection, pieces: Sequence[bytes], together: bool) -> 
         take_all()
     except RemoteProtocolError as error:
         found.append(str(error))
-        assert client.answers() == ([], [])
+        assert client.answers() == ((), ())
     return found
 
 
@@ -258,15 +258,15 @@ def test_answers_come_together() -> None:
     """All that have come in are given at once, if none refuses anything: with a refusal, none is."""
     client = client_that_sent(SENDER, RECIPIENT)
     client.send_group([RECIPIENT, Data()])
-    assert client.answers() == ([], [])
+    assert client.answers() == ((), ())
     client.receive_data(b"250 sender\r\n250 one\r\n")
     commands, answers = client.answers()
-    assert commands == [SENDER, RECIPIENT]
+    assert [*commands] == [SENDER, RECIPIENT]
     assert [reply.text for reply in answers] == ["sender", "one"]
-    assert client.answers() == ([], [])
+    assert client.answers() == ((), ())
     client.receive_data(b"550 two\r\n354 go\r\n")
     for _ in range(2):
-        assert client.answers() == ([], [])
+        assert client.answers() == ((), ())
         assert isinstance(client.next_event(), ReplyReceived)
     assert client.accepted == (RECIPIENT,)
     assert client.message_due
@@ -293,7 +293,7 @@ def test_the_answer_to_a_chunk_alone() -> None:
     client.send(Bdat(0))
     client.receive_data(b"250 ok\r\n")
     commands, answers = client.answers()
-    assert (commands, [reply.code for reply in answers]) == ([Bdat(0)], [250])
+    assert ([*commands], [reply.code for reply in answers]) == ([Bdat(0)], [250])
     assert (client.state, client.accepted) == (State.BDAT, (RECIPIENT,))
 
 
@@ -304,7 +304,7 @@ def test_a_message_of_several_chunks() -> None:
     client.send(Bdat(0))
     client.send(Bdat(0, last=True))
     client.receive_data(b"250 ok\r\n" * 4)
-    assert client.answers()[0] == [SENDER, RECIPIENT, Bdat(0), Bdat(0, last=True)]
+    assert [*client.answers()[0]] == [SENDER, RECIPIENT, Bdat(0), Bdat(0, last=True)]
     assert (client.state, client.accepted) == (State.READY, ())
 
 
@@ -313,7 +313,7 @@ def test_answers_while_octets_are_due() -> None:
     client = client_that_sent(SENDER, RECIPIENT)
     client.send(Bdat(3, last=True))
     client.receive_data(b"250 ok\r\n250 ok\r\n250 ok\r\n")
-    assert client.answers() == ([], [])
+    assert client.answers() == ((), ())
     client.send_body(b"abc")
     assert len(client.answers()[0]) == 3
 
@@ -326,7 +326,7 @@ def test_a_message_for_nobody_in_lmtp() -> None:
     client.receive_data(b"250 ok\r\n550 no\r\n354 go\r\n")
     for _ in range(2):
         assert isinstance(client.next_event(), ReplyReceived)
-    assert client.answers() == ([], [])
+    assert client.answers() == ((), ())
     with pytest.raises(RemoteProtocolError, match="no recipient"):
         client.next_event()
 
