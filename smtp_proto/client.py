@@ -56,7 +56,7 @@ _code_of = attrgetter("code")
 
 class _Group:
     """Commands that went out together, and the state behind them if nothing is refused: MAIL, RCPTs and what may be
-    around them, RSET before and DATA or the chunk that is the message behind."""
+    around them, RSET before, and behind them DATA or the chunk that is the message."""
 
     __slots__ = ("commands", "count", "first", "state", "ticket")
 
@@ -226,36 +226,27 @@ class ClientConnection:
                 self._mail = command
             elif isinstance(command, Bdat):
                 self._chunk_left = command.size
-                if command.last and self._groups and not self.lmtp:
-                    self._join(command)
         self._queue.append(command)
         sent = row.success
         self._sent = sent if sent.__class__ is State else assumed(row, before)
         return self.answered + len(self._queue) - 1
 
-    def _join(self, command: Bdat) -> None:
-        """Let a message that goes out right behind its envelope be answered with it."""
-        group = self._groups[-1]
-        if group.state is State.RCPT and group.ticket + group.count == self.answered + len(self._queue):
-            group.commands = [*group.commands, command]
-            group.count += 1
-            group.state = State.READY
-
-    def send_group(self, commands: Sequence[Command]) -> int:
+    def send_group(self, commands: Sequence[Command], chunk: bytes | None = None) -> int:
         """Put commands into the output that go out together (RFC 2920 3.1), as `send` does with one: all of them or, if
         one may not be sent behind those before it, none.  Returns the ticket of the last.
 
-        What octets of a message belong to, BDAT and the end of the data, has no place in the middle of a group.
+        What octets of a message belong to has no place in the middle of a group: a BDAT may end it, with its `chunk`,
+        and the end of the data may not.
         """
         if self._error is not None:
             raise copy(self._error)
         state = self._sent or self.sent_state
         octets = b"".join(map(_line_of, commands))
-        group = self._as_group(commands, octets, state)
+        group = self._as_group(commands, octets, state, chunk)
         if group is None:
-            state = self._one_by_one(commands, state)
+            state = self._one_by_one(commands, state, chunk)
         # Interrupted from here on, there is output, and so something is under way.
-        self._out.append(octets)
+        self._out.append(octets + chunk if chunk else octets)
         self._queue += commands
         if group is not None:
             self._mail = commands[group.first - 1]
@@ -265,35 +256,47 @@ class ClientConnection:
         self._sent = state
         return self.answered + len(self._queue) - 1
 
-    def _as_group(self, commands: Sequence[Command], octets: bytes, state: State) -> _Group | None:
-        """The commands, if they are MAIL and RCPTs, maybe behind RSET and before DATA, and may be sent; else None."""
+    def _as_group(self, commands: Sequence[Command], octets: bytes, state: State, chunk: bytes | None) -> _Group | None:
+        """The commands, if they are MAIL and RCPTs, maybe behind RSET and before DATA or a BDAT LAST that is not LMTP's
+        (which is answered for each recipient), and may be sent; else None."""
         rows = list(map(_row_of, commands))
-        first = 2 if rows[:1] == ["RSET"] else 1
-        with_data = rows[-1:] == ["DATA"]
-        recipients = len(rows) - first - with_data
-        if recipients < 1 or rows[first - 1] != "MAIL" or rows.count("RCPT") != recipients or not octets.isascii():
+        if len(rows) < 2 or not octets.isascii():
+            return None
+        first = 2 if rows[0] == "RSET" else 1
+        end = self._end_of_group(rows[-1], commands[-1], chunk)
+        recipients = len(rows) - first - (end is not State.RCPT)
+        if end is None or recipients < 1 or rows[first - 1] != "MAIL" or rows.count("RCPT") != recipients:
             return None
         # RSET may stand wherever MAIL may, and then MAIL behind it.
-        begin = commands[0]
         last = self._queue[-1].row if self._queue else None
-        if self._refuse(begin, TABLE[rows[0]], state, last, None) is not None:
+        if self._refuse(commands[0], TABLE[rows[0]], state, last, None) is not None:
             return None
         if first == 2 and assumed(TABLE["RSET"], state) not in TABLE["MAIL"].states:
             return None
         groups, answered = self._groups, self.answered
         while groups and groups[0].ticket < answered:
             groups.popleft()
-        return _Group(answered + len(self._queue), commands, first, State.DATA if with_data else State.RCPT)
+        return _Group(answered + len(self._queue), commands, first, end)
 
-    def _one_by_one(self, commands: Sequence[Command], state: State) -> State:
+    def _end_of_group(self, row: str, command: Command, chunk: bytes | None) -> State | None:
+        """The state behind a group that ends with this command; None where that is found out command by command."""
+        if chunk is not None:
+            whole = isinstance(command, Bdat) and command.last and command.size == len(chunk)
+            return State.READY if whole and not self.lmtp else None
+        return State.DATA if row == "DATA" else State.RCPT
+
+    def _one_by_one(self, commands: Sequence[Command], state: State, chunk: bytes | None) -> State:
         """See whether the commands may be sent in a group, and what state that leads to."""
         last = self._queue[-1].row if self._queue else None
         mail, transactions = self._mail, self.transactions
-        for command in commands:
+        end = commands[-1] if commands else None
+        if chunk is not None and not (isinstance(end, Bdat) and end.size == len(chunk)):
+            raise LocalProtocolError(f"a chunk of {len(chunk)} octets stands behind a BDAT that says so")
+        for at, command in enumerate(commands, 1):
             name = command.row
             row = TABLE[name]
             problem = self._refuse(command, row, state, last, mail)
-            if name in _WITH_OCTETS:
+            if name in _WITH_OCTETS and (chunk is None or at < len(commands)):
                 problem = problem or "its octets do not fit into a group"
             if problem is not None:
                 raise LocalProtocolError(f"{name} cannot be sent now: {problem}")

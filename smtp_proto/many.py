@@ -163,7 +163,8 @@ class Mailing:
                 assert before is not None
                 yield from self._finish_writing(before, behind + transaction.announced)
             elif transaction.eager:
-                yield from transaction.put()
+                if not transaction.small:
+                    yield from transaction.put()
                 self._open = None
                 self._held.append(transaction)
                 self._room -= transaction.size

@@ -328,9 +328,9 @@ class ClientSession:
             self.observe(command_said(command))
         return ticket
 
-    def say_group(self, commands: Sequence[Command]) -> int:
-        """The same with commands that go out together; returns the ticket of the last."""
-        ticket = self.connection.send_group(commands)
+    def say_group(self, commands: Sequence[Command], chunk: bytes | None = None) -> int:
+        """The same with commands that go out together, and the `chunk` of the last; returns the ticket of that."""
+        ticket = self.connection.send_group(commands, chunk)
         if self.observe is not None:
             for command in commands:
                 self.observe(command_said(command))

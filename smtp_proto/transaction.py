@@ -162,8 +162,10 @@ class Transaction(MessageWriter):
                     yield from session.exchange(flight)
                     if not self._all_in():
                         yield from self.answers(flight.written and not self._some_in)
-            if at_once and self._put_at_once():
-                put, looks = True, looks or not self.eager
+            if self.eager and self.small:
+                put = True
+            elif at_once and self._put_at_once():
+                put = looks = True
             else:
                 put, looks = (yield from self.put()), False
             if put:
@@ -236,8 +238,14 @@ class Transaction(MessageWriter):
     # -- what others put together, too ---------------------------------------------------------------------------------
 
     def announce(self, *before: Command) -> None:
-        """Put the envelope into the connection, with what stands `before` it; if `eager`, the message is put behind."""
-        self.last = self.session.say_group([*before, *self._envelope] if before else self._envelope)
+        """Put the envelope into the connection, with what stands `before` it; with a `small` message behind it that is
+        `eager`, so that there is nothing left to `put`."""
+        text = self._source.whole
+        if self.eager and text is not None:
+            self.put_chunk(text, *before, *self._envelope)
+            self.last = self._first
+        else:
+            self.last = self.session.say_group([*before, *self._envelope])
         self.begun = True
 
     @property
@@ -276,7 +284,7 @@ class Transaction(MessageWriter):
         """`put` for a small message, without a look at what has arrived, if that can be left to its writing."""
         connection, text = self.connection, self._source.whole
         assert text is not None
-        if self.eager or (self.chunked and self._accepted and connection.at_boundary):
+        if self.chunked and self._accepted and connection.at_boundary:
             self.put_chunk(text)
         elif self._accepted and connection.message_due:
             self.put_lines(text)

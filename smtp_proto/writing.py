@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .body import LineEndEncoder, MessageText
-from .commands import Bdat, EndOfData
+from .commands import Bdat, Command, EndOfData
 from .effects import Call, Flight, Flow, Pull
 from .errors import InvalidArgument, RemoteProtocolError
 from .events import ReplyReceived
@@ -91,7 +91,8 @@ class MessageWriter:
         if source.whole is not None:
             self.put_chunk(source.whole)
             return True
-        self._announce(source.encoded)
+        self._first = self.session.say(Bdat(source.encoded, last=True))
+        self._say(source.encoded)
         if source.binary:
             return (yield from self._pieces(source, None))
         encoder = LineEndEncoder()
@@ -100,16 +101,13 @@ class MessageWriter:
         self.connection.send_body(encoder.finish())
         return True
 
-    def put_chunk(self, text: MessageText) -> None:
-        """Put all of a message as one BDAT LAST; what the server says unasked is to be looked at before."""
+    def put_chunk(self, text: MessageText, *before: Command) -> None:
+        """Put all of a message as one BDAT LAST, and the commands `before` it; what the server says unasked is to be
+        looked at before that."""
         octets = text.for_bdat()
-        self._announce(len(octets))
         self._total = self._put = text.length
-        self.connection.send_body(octets)
-
-    def _announce(self, size: int) -> None:
-        self._first = self.session.say(Bdat(size, last=True))
-        self._say(size)
+        self._first = self.session.say_group([*before, Bdat(len(octets), last=True)], octets)
+        self._say(len(octets))
 
     def exchange(self, behind: int = 0, looks: bool = False) -> Flow[Flight | None]:
         """`finish`, for who waits for the answer next: the first octets of it are taken in.  None for a False.

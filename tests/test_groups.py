@@ -60,6 +60,57 @@ def test_a_group_is_its_commands(group: list[Command], state: State, strict: boo
         assert together.transactions == alone.transactions
 
 
+@given(
+    group=st.lists(st.sampled_from([*COMMANDS, RECIPIENT, RECIPIENT, *WITH_OCTETS]), max_size=4)
+    | st.sampled_from([[SENDER, RECIPIENT], [Rset(), SENDER, RECIPIENT, RECIPIENT], [RECIPIENT]]),
+    end=st.sampled_from([Bdat(3, last=True), Bdat(3, last=True), Bdat(3), Bdat(0, last=True), Data(), EndOfData()]),
+    chunk=st.sampled_from([b"abc", b"abc", b"", b"abcd"]),
+    state=st.sampled_from([State.READY, State.READY, State.RCPT, State.BDAT, State.DATA, State.CLOSED]),
+    lmtp=st.booleans(),
+)
+def test_a_group_with_a_chunk(group: list[Command], end: Command, chunk: bytes, state: State, lmtp: bool) -> None:
+    """A group that ends with a BDAT and its chunk is sent where they could be one by one, and leaves the same; else,
+    and if the chunk is not what the BDAT says, it changes nothing."""
+    together, alone = pair_in(state, lmtp=lmtp).client, pair_in(state, lmtp=lmtp).client
+    before = frozen(together)
+    fits = isinstance(end, Bdat) and end.size == len(chunk) and not any(each in WITH_OCTETS for each in group)
+    ticket = 0
+    try:
+        for command in [*group, end]:
+            ticket = alone.send(command)
+        if fits:
+            alone.send_body(chunk)
+    except LocalProtocolError:
+        fits = False
+    if fits:
+        assert together.send_group([*group, end], chunk) == ticket
+        assert b"".join(together.data_to_send()) == b"".join(alone.data_to_send())
+        together._groups.clear()  # a short cut, of which nothing else shows
+        assert frozen(together) == frozen(alone)
+        assert together.sent_state is alone.sent_state
+    else:
+        with pytest.raises(LocalProtocolError):
+            together.send_group([*group, end], chunk)
+        assert frozen(together) == before
+        assert not together.pending_output
+
+
+def test_a_chunk_of_no_command() -> None:
+    """A chunk without a command is refused."""
+    client = pair_in(State.RCPT).client
+    with pytest.raises(LocalProtocolError, match="a chunk of 3 octets"):
+        client.send_group([], b"abc")
+
+
+def test_a_reset_is_answered() -> None:
+    """RSET alone leads out of the transaction."""
+    client = pair_in(State.RCPT).client
+    client.send(Rset())
+    client.receive_data(b"250 ok\r\n")
+    assert [*client.answers()[0]] == [Rset()]
+    assert (client.state, client.accepted) == (State.READY, ())
+
+
 @pytest.mark.parametrize("state", [State.CONNECTED, State.MAIL, State.DATA])
 def test_an_envelope_out_of_place(state: State) -> None:
     """MAIL, RCPT and DATA are refused as what they are where MAIL may not stand, and nothing is changed."""
@@ -211,7 +262,7 @@ def taken(client: ClientConnection, pieces: Sequence[bytes], together: bool) -> 
     return found
 
 
-# What is sent at once, one after the other; chunks go alone.
+# What is sent at once, one after the other; chunks go alone, or end a group.
 FLIGHTS: list[list[list[Command]]] = [
     [GROUP],
     [GROUP[1:]],
@@ -221,6 +272,8 @@ FLIGHTS: list[list[list[Command]]] = [
     [[Rset(), SENDER, RECIPIENT], [Bdat(0, last=True)], [Rset(), *GROUP]],
     [[SENDER, RECIPIENT], [Bdat(0)], [Bdat(0, last=True)], [Rset()], [SENDER, RECIPIENT], [Bdat(0, last=True)]],
     [[SENDER, RECIPIENT], [Rset(), Quit()]],
+    [[SENDER, RECIPIENT, Bdat(0, last=True)], [Rset(), SENDER, *[RECIPIENT] * 2, Bdat(0, last=True)]],
+    [[SENDER, RECIPIENT, Bdat(0)], [Bdat(0, last=True)]],
 ]
 
 
@@ -242,7 +295,7 @@ def test_answers_taken_together(answers: list[bytes], wrong: bytes | None, lmtp:
             if isinstance(group[0], Bdat):
                 client.send(group[0])
             else:
-                client.send_group(group)
+                client.send_group(group, b"" if isinstance(group[-1], Bdat) else None)
     assert taken(one, pieces, together=True) == taken(other, pieces, together=False)
     assert one.state is other.state
     assert (one.accepted, one.outstanding, one.answered) == (other.accepted, other.outstanding, other.answered)
