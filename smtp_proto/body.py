@@ -17,13 +17,15 @@ from .errors import InvalidArgument
 
 END_OF_DATA = b".\r\n"
 _TERMINATOR = b"\r\n.\r\n"
+# As numbers: `in` takes `bytes` for a number first, and an exception for that costs more than the search (0.2 us).
+NUL, _CR, _DOT = b"\0\r."
 
 
 def normalise_line_ends(octets: bytes) -> bytes:
     """Every CRLF, LF and CR of `octets` as CRLF."""
     # Replacing single octets is several times faster than replacing pairs, and that than a regular expression.  So what
     # has proper line ends is not searched for what has not: it is made anew and compared (4 times as fast, measured).
-    if b"\r" not in octets:
+    if _CR not in octets:
         return octets.replace(b"\n", b"\r\n")
     normal = octets.replace(b"\r", b"").replace(b"\n", b"\r\n")
     if normal == octets:
@@ -33,7 +35,7 @@ def normalise_line_ends(octets: bytes) -> bytes:
 
 def refuse_nul(octets: bytes) -> None:
     """`InvalidArgument` for a NUL: RFC 5321 4.5.2 allows it nowhere in text, and receivers cut lines at it."""
-    if b"\0" in octets:
+    if NUL in octets:
         raise InvalidArgument("message", "a NUL in the text needs BINARYMIME")
 
 
@@ -118,7 +120,7 @@ class DataEncoder(LineEndEncoder):
         return super().finish() + END_OF_DATA
 
     def _give(self, octets: bytes) -> bytes:
-        if b"." not in octets:
+        if _DOT not in octets:
             return super()._give(octets)
         # `replace` counts before it replaces, and looking for a pair is what takes the time: this looks once.
         stuffed = b"\n..".join(octets.split(b"\n."))

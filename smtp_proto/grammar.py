@@ -101,7 +101,7 @@ def plain_paths(paths: Sequence[str]) -> bytes | None:
     if octets.translate(None, _DOT_STRING) != b"@\n" * (len(paths) - 1) + b"@":
         return None
     # An atom has one character at least.
-    if b".." in b".%b." % octets.translate(_ENDS_AS_DOTS):
+    if (b".%b." % octets.translate(_ENDS_AS_DOTS)).find(b"..") >= 0:  # `in` would take twice the time
         return None
     return octets
 

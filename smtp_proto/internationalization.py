@@ -19,6 +19,8 @@ from enum import StrEnum
 from functools import cache
 from typing import Final, NamedTuple
 
+from .body import NUL
+
 # RFC 5322 2.1.1: "Each line of characters MUST be no more than 998 characters [...] excluding the CRLF."
 MAX_LINE: Final = 998
 
@@ -138,7 +140,7 @@ def content_of(octets: bytes) -> Content:
     """Look at a message as it is to be sent; linear, and fast for what is plain."""
     ascii_only = octets.isascii()
     long_lines = has_long_lines(octets)
-    nul = b"\0" in octets
+    nul = NUL in octets
     if ascii_only and not long_lines and not nul:
         return PLAIN
     headers = _HeaderLook()

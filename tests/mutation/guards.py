@@ -247,7 +247,7 @@ _ARGUMENTS = (
         "problem = None",
         "groups.py",
     ),
-    _core("no NUL in a message", "body", 'if b"\\0" in octets:', "if False:", "body.py"),
+    _core("no NUL in a message", "body", "if NUL in octets:", "if False:", "body.py"),
     _core(
         "a reply of the server is one",
         "replies",
