@@ -76,7 +76,6 @@ class _Group:
             return codes.pop() >= 300 > max(codes)
         return max(codes) < 300
 
-    @property
     def recipients(self) -> list[Command]:
         """Those of the transaction that it leaves open."""
         if self.state is State.READY:
@@ -486,7 +485,7 @@ class ClientConnection:
             self._groups.clear()
             self._reader.skip(replies, 0)
             self.answered += due
-            self.state, self._accepted = group.state, group.recipients
+            self.state, self._accepted = group.state, group.recipients()
             if group.state is State.DATA:
                 self._encoder = DataEncoder()
             queue.clear()
@@ -504,7 +503,7 @@ class ClientConnection:
                 group = groups.popleft()
                 if group.ticket == first + at and group.accepted(replies[at : at + group.count]):
                     state = group.state
-                    accepted = group.recipients
+                    accepted = group.recipients()
                     at += group.count
                     continue
             command = commands[at]

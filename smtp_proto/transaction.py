@@ -336,7 +336,7 @@ class Transaction(MessageWriter):
                 outcome.phase = Phase.RCPT
         elif commands[0].row in _ENVELOPE:
             self._take_envelope(commands, replies)
-        if commands[-1].row not in _ENVELOPE and not self.refused:
+        if commands[-1].row not in _ENVELOPE and (outcome.all_accepted or not self.refused):
             outcome.end(replies[-1], ())
 
     def _take_envelope(self, commands: Sequence[Command], replies: Sequence[Reply]) -> None:
@@ -385,11 +385,13 @@ class Transaction(MessageWriter):
     @property
     def delivered(self) -> bool:
         """True if the message was taken, so that the transaction is over."""
-        return not self.refused and self.outcome.delivered
+        return (self.outcome.all_accepted or not self.refused) and self.outcome.delivered
 
     def settle(self) -> None:
         """At the end: what came of a message that was sent in vain does not count."""
         outcome = self.outcome
+        if not self._hung_up and outcome.all_accepted:
+            return  # as nearly always, and found out in no time
         if self.refused:
             outcome.final = None
         elif not self._hung_up:

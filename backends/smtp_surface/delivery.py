@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from email.message import Message
 from functools import partial
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 from smtp_proto.body import DataEncoder
 from smtp_proto.commands import Mail, Rcpt
@@ -41,17 +41,34 @@ from .replies import SMTPReply, typed_reply
 Content = Any
 
 
-class Ready(NamedTuple):
-    """A message that could be sent as it is: with the options and in the form that the server's offer asks for."""
+class Ready:
+    """A message that could be sent as it is: with the options and in the form that the server's offer asks for.
 
-    outcome: Outcome
-    fit: Letter
-    parameters: Sequence[Sequence[str]]
-    source: Source
-    at_once: bool  # by the library's own methods
-    streamed: bool  # the octets are with the source, not with `fit`
-    terms: Terms
-    plain: bool  # ASCII throughout, with no options but our own: what nearly all mail is
+    `at_once`: by the library's own methods.  `streamed`: the octets are with the source, not with `fit`.  `plain`: it
+    is ASCII throughout, with no options but our own, as nearly all mail is.
+    """
+
+    __slots__ = ("at_once", "fit", "outcome", "parameters", "plain", "source", "streamed", "terms")
+
+    def __init__(
+        self,
+        outcome: Outcome,
+        fit: Letter,
+        parameters: Sequence[Sequence[str]],
+        source: Source,
+        at_once: bool,
+        streamed: bool,
+        terms: Terms,
+        plain: bool,
+    ) -> None:
+        self.outcome = outcome
+        self.fit = fit
+        self.parameters = parameters
+        self.source = source
+        self.at_once = at_once
+        self.streamed = streamed
+        self.terms = terms
+        self.plain = plain
 
 
 _TEXT = {str}
@@ -338,7 +355,8 @@ class MailConversations(LoginConversations):
         """The long way, in as many transactions as the server's limits ask for."""
         outcome, fit, parameters = ready.outcome, ready.fit, ready.parameters
         if ready.streamed:  # `data` takes octets only
-            fit = fit._replace(octets=b"".join((yield from self._whole(ready.source))))
+            octets = b"".join((yield from self._whole(ready.source)))
+            fit = Letter(fit.sender, fit.recipients, octets, fit.options, fit.binary)
         limits = ready.terms.limits
         if not limits:  # and there may be no connection, where every step is somebody's own
             yield from self._step_by_step(outcome, fit, parameters)
@@ -350,7 +368,8 @@ class MailConversations(LoginConversations):
         def send(part: range, done: Outcome) -> Flow[bool]:
             if used_up(self._live(), limits):
                 yield from self._renew()
-            letter = fit._replace(recipients=[fit.recipients[number] for number in part])
+            recipients = [fit.recipients[number] for number in part]
+            letter = Letter(fit.sender, recipients, fit.octets, fit.options, fit.binary)
             yield from self._step_by_step(done, letter, [parameters[number] for number in part])
             return self._session is not None
 

@@ -4,7 +4,6 @@ Who gives an option about the content (BODY=, SMTPUTF8) has decided already, and
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
 
 from smtp_proto.body import normalise_line_ends
 from smtp_proto.composed import Composed
@@ -30,15 +29,31 @@ from .arguments import clean, split_options
 HasExtension = Callable[[str], bool]
 
 
-class Letter(NamedTuple):
-    """What `sendmail` sends: addresses in the form in which they go out, octets, and the options that go with them."""
+class Letter:
+    """What `sendmail` sends: addresses in the form in which they go out, octets, and the options that go with them.
 
-    sender: str
-    recipients: list[str]
-    octets: bytes | Composed
-    options: list[str]
-    binary: bool  # the octets go as they are, through BDAT
-    plain: bytes | None = None  # what `smtp_proto.grammar.plain_paths` gives for the addresses
+    `binary`: the octets go as they are, through BDAT.  `plain`: what `smtp_proto.grammar.plain_paths` gives for the
+    addresses.
+    """
+
+    # No tuple with names, whose fields take three times as long to read: there is one for each message.
+    __slots__ = ("binary", "octets", "options", "plain", "recipients", "sender")
+
+    def __init__(
+        self,
+        sender: str,
+        recipients: list[str],
+        octets: bytes | Composed,
+        options: list[str],
+        binary: bool,
+        plain: bytes | None = None,
+    ) -> None:
+        self.sender = sender
+        self.recipients = recipients
+        self.octets = octets
+        self.options = options
+        self.binary = binary
+        self.plain = plain
 
 
 def letter(
