@@ -102,10 +102,10 @@ class _Envelope(Command):
     checked for its place: `InvalidArgument` for one of the other command, or beside one that it excludes.
     """
 
-    __slots__ = ("parameters", "path")
+    __slots__ = ("_parameters", "path")
     fields = ("path", "parameters")
     path: str
-    parameters: tuple[str, ...]
+    _parameters: tuple[str, ...]  # empty where there are none: to fill it takes a fifth of the making of a command
     _keyword: ClassVar[bytes]
     _argument: ClassVar[str]
 
@@ -127,7 +127,8 @@ class _Envelope(Command):
         if parameters and len(line) > MAX_COMMAND_LENGTH:
             raise InvalidArgument("parameters", f"{len(line)} octets are more than any command line holds")
         _set_path(self, path)
-        _set_parameters(self, parameters)
+        if parameters:
+            _set_parameters(self, parameters)
         _set_line(self, line + CRLF)
 
     @classmethod
@@ -144,12 +145,11 @@ class _Envelope(Command):
         if parameters:
             first = cls(paths[0], parameters)
             parameters, end = first.parameters, first.line[len(begin) + len(paths[0]) :]
-        else:
-            parameters = ()
         if len(paths) == 1:
             [path], command = paths, _new(cls)
             _set_path(command, path)
-            _set_parameters(command, parameters)
+            if parameters:
+                _set_parameters(command, parameters)
             _set_line(command, begin + octets + end)
             return [command]
         # Nothing but the ends of the lines is one in there.
@@ -157,9 +157,16 @@ class _Envelope(Command):
         commands = list(map(_new, repeat(cls, len(paths))))
         # `any`, to which nothing is true here, goes through all without a line of Python for each.
         any(map(_set_path, commands, paths))
-        any(map(_set_parameters, commands, repeat(parameters)))
+        if parameters:
+            any(map(_set_parameters, commands, repeat(parameters)))
         any(map(_set_line, commands, lines))
         return commands
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """As they were given, in order."""
+        parameters: tuple[str, ...] = getattr(self, "_parameters", ())
+        return parameters
 
     def _checked(self, path: str) -> bytes:
         """A path that is not plain, as octets."""
@@ -190,7 +197,7 @@ class _Envelope(Command):
 # There is one for each recipient: by the slots' descriptors it takes half the time.
 _new = object.__new__
 _set_path = _Envelope.__dict__["path"].__set__
-_set_parameters = _Envelope.__dict__["parameters"].__set__
+_set_parameters = _Envelope.__dict__["_parameters"].__set__
 _set_line = Command.__dict__["line"].__set__
 
 

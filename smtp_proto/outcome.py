@@ -21,6 +21,10 @@ class Phase(Enum):
     DONE = "done"  # ... and the server has answered
 
 
+# Members that every message asks for: to find one in its class takes CPython 3.11 twenty times as long.
+_MAIL, _DONE = Phase.MAIL, Phase.DONE
+
+
 class Fate(Enum):
     """What is known of a message, in one word."""
 
@@ -154,7 +158,7 @@ class Outcome:
     )
 
     def __init__(self, recipients: Iterable[str] = (), sender: str = "") -> None:
-        self.phase = Phase.MAIL
+        self.phase = _MAIL
         self.sender = sender
         self.mail: Reply | None = None
         self.addresses = list(recipients)
@@ -175,7 +179,7 @@ class Outcome:
     def end(self, reply: Reply, due: Iterable[RecipientOutcome]) -> None:
         """The last answer has come; in LMTP it is also for the recipients that are still without one (`due`)."""
         self.final = reply
-        self.phase = Phase.DONE
+        self.phase = _DONE
         for recipient in due:
             recipient.final = reply
 

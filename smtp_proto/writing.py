@@ -25,6 +25,8 @@ from .transcript import body_said
 Progress = Callable[[int, int | None], object]
 
 _END = EndOfData()
+# As in `smtp_proto.outcome`.
+_SENT, _BODY = Phase.SENT, Stage.BODY
 
 
 class MessageWriter:
@@ -115,8 +117,8 @@ class MessageWriter:
         With `looks`, for a message that was put whole: what has arrived before it is written is no answer to it.
         """
         self._behind = behind
-        before, self.outcome.phase = self.outcome.phase, Phase.SENT
-        flight = self.session.flight(Stage.BODY, looks)
+        before, self.outcome.phase = self.outcome.phase, _SENT
+        flight = self.session.flight(_BODY, looks)
         try:
             if (yield from self.session.exchange(flight, self._hear)):
                 return flight
