@@ -485,7 +485,6 @@ class ClientConnection:
         if group is not None and group.ticket == self.answered and group.count == due and group.accepted(replies):
             # All that was outstanding, and all answers to it: this is how nearly all envelopes go.
             self._groups.clear()
-            self._reader.skip(replies, 0)
             self.answered += due
             self.state, self._accepted = group.state, group.recipients()
             if group.state is _DATA:
@@ -496,7 +495,7 @@ class ClientConnection:
 
     def _answer_several(self, replies: list[Reply]) -> tuple[Sequence[Command], Sequence[Reply]]:
         """`answers` where more is outstanding than one command or one group, or a group was not accepted as a whole."""
-        queue, due = self._queue, len(self._queue)
+        queue = self._queue
         commands = list(islice(queue, len(replies)))
         groups, first = self._groups, self.answered
         state, accepted, at, count = self.state, self._accepted, 0, len(replies)
@@ -519,17 +518,14 @@ class ClientConnection:
                 accepted = []
             at += 1
         if at < count:
+            self._reader.put_back(replies[at:])
             del commands[at:], replies[at:]
         if at and state is State.DATA:
             self._encoder = DataEncoder()
-        self._reader.skip(replies, count - at)
-        if at == due:
-            queue.clear()
-        else:
-            for _ in commands:
-                queue.popleft()
         self.answered += at
         self.state, self._accepted = state, accepted
+        for _ in commands:
+            queue.popleft()
         return commands, replies
 
     def _answer_alone(self, command: Command) -> tuple[Sequence[Command], Sequence[Reply]]:

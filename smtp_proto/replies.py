@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from itertools import repeat
 from operator import itemgetter
 from typing import Any
@@ -202,7 +202,7 @@ class ReplyReader:
         self._segment = b""  # came when nothing else was there, and is given out up to `_at`
         self._at = 0
         self._mixed = False  # there is something in it that is not for `run`
-        self._ready: list[Reply] = []  # made of what came before all that, the next one last
+        self._ready: list[Reply] = []  # made of what came before all that, and not given out; the next one last
         self._code = b""  # of the reply under way; empty between replies
         self._lines: list[bytes] = []  # its lines so far, as they came
         self._size = 0
@@ -305,7 +305,7 @@ class ReplyReader:
     def run(self, most: int) -> list[Reply]:
         """All that has come, if that is up to `most` whole replies of one line that refuse nothing; else none of it.
 
-        They are not given out by that, but by `skip`.
+        What is not wanted of it is to be `put_back`.
         """
         octets = self._segment
         if self._mixed or not octets:
@@ -327,15 +327,13 @@ class ReplyReader:
                 self._mixed = True
                 return []
             made[line] = _received(code, line)
+        self._segment = b""
+        self._at = 0
         return list(map(made.__getitem__, lines))
 
-    def skip(self, replies: Sequence[Reply], rest: int) -> None:
-        """These, of a `run`, are given out, and `rest` of it are not."""
-        if rest:
-            self._at += sum([len(reply.raw) for reply in replies])
-        else:
-            self._segment = b""
-            self._at = 0
+    def put_back(self, replies: list[Reply]) -> None:
+        """These, of a `run`, are given out again, one by one."""
+        self._ready = replies[::-1]
 
     def _next_line(self) -> bytes | None:
         """The next line, out of the segment as long as it has one."""

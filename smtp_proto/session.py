@@ -262,9 +262,11 @@ class ClientSession:
         """
         return self.observe is None and self.connection.at_boundary
 
-    def flight(self, stage: Stage, looks: bool) -> Flight:
-        """What the connection has put out, to be exchanged for an answer."""
-        return Flight(self.connection.output, stage, self.connection.stage, looks)
+    def flight(self, looks: bool, stage: Stage | None = None) -> Flight:
+        """What the connection has put out, to be exchanged for an answer; `stage`, where it is not that of the answer,
+        has the deadline of the writing."""
+        answer = self.connection.stage
+        return Flight(self.connection.output, stage or answer, answer, looks)
 
     def exchange(self, flight: Flight, hear: Hear | None = None) -> Flow[bool]:
         """Write a flight, and take in the first octets that come then; False as in `flush`.
@@ -308,7 +310,7 @@ class ClientSession:
 
     def answered(self, looks: bool) -> Flow[ReplyReceived]:
         """Write the command that was put into the connection, and wait for its answer."""
-        flight = self.flight(self.connection.stage, looks)
+        flight = self.flight(looks)
         yield from self.exchange(flight)
         event = self.heard() if flight.written else None
         return event or (yield from self.reply(again=flight.written))

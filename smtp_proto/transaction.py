@@ -29,7 +29,7 @@ from .outcome import Outcome, Phase, RecipientOutcome
 from .replies import Reply
 from .session import Answered, ClientSession
 from .sources import Message, Source, source_of
-from .states import Stage, State
+from .states import State
 from .writing import MessageWriter, Progress
 
 #: Whether to send a message by BDAT: not at all, behind the answers to the envelope, or with it.
@@ -158,7 +158,7 @@ class Transaction(MessageWriter):
                     yield from session.look()
                 self.announce()
                 if not self.eager:
-                    flight = session.flight(Stage.MAIL, looks)
+                    flight = session.flight(looks)
                     yield from session.exchange(flight)
                     if not self._all_in():
                         yield from self.answers(flight.written and not self._some_in)
@@ -209,7 +209,7 @@ class Transaction(MessageWriter):
                 yield from self.session.look()
             self.last = self.session.say(command)
             self.begun = True
-            flight = self.session.flight(self.connection.stage, looks)
+            flight = self.session.flight(looks)
             yield from self.session.exchange(flight)
             if not self._all_in():
                 yield from self.answers(flight.written and not self._some_in)

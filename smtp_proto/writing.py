@@ -118,7 +118,7 @@ class MessageWriter:
         """
         self._behind = behind
         before, self.outcome.phase = self.outcome.phase, _SENT
-        flight = self.session.flight(_BODY, looks)
+        flight = self.session.flight(looks, _BODY)
         try:
             if (yield from self.session.exchange(flight, self._hear)):
                 return flight
