@@ -31,6 +31,9 @@ TAKEN = b"250 2.0.0 Ok: queued as 4bXyz01234\r\n"
 GO_ON = b"354 End data with <CR><LF>.<CR><LF>\r\n"
 BYE = b"221 2.0.0 Bye\r\n"
 END = b"\r\n.\r\n"
+# Seconds that the timers of a system may be late by (0.1 ms are usual): for so long the end of a delay is waited for by
+# asking again and again, for a round trip is to take what is said.
+LATE = 0.0005
 
 
 class Mode(Enum):
@@ -119,7 +122,7 @@ class Sink:
         """Serve until standard input ends."""
         self.selector.register(sys.stdin, selectors.EVENT_READ)
         while True:
-            wait = max(0.0, self.due[0][0] - time.monotonic()) if self.due else None
+            wait = max(0.0, self.due[0][0] - time.monotonic() - LATE) if self.due else None
             for key, _ in self.selector.select(wait):
                 if key.fileobj is sys.stdin:
                     return
