@@ -128,6 +128,13 @@ class Batch:
                 last.error, self._failure = self._failure, None
                 return last
 
+    def finished(self) -> Place | None:
+        """`next`, where nothing is to be done for it: its message is finished and the line is busy.  None where not."""
+        places, mailing = self._places, self._mailing
+        if not places or places[0].transaction is not None or (mailing is not None and mailing.roomy):
+            return None
+        return places.popleft()
+
     @property
     def _streams(self) -> bool:
         """True if one message after the other can go out without waiting, so that they go several at a time."""

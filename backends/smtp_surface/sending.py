@@ -67,11 +67,14 @@ class Sending(Occupant):
     def __next__(self) -> Outcome:
         outcome = None
         if not self._over:
-            try:
-                place = self._client._run_batch(self._batch.next(), self)
-            except BaseException:
-                self._end(lost=True)
-                raise
+            with self._client._lock:
+                place = None if self.at_work else self._batch.finished()
+            if place is None:
+                try:
+                    place = self._client._run_batch(self._batch.next(), self)
+                except BaseException:
+                    self._end(lost=True)
+                    raise
             outcome = self._given(place)
         if outcome is None:
             raise StopIteration
