@@ -362,7 +362,7 @@ _BODIES = (
     _core(
         "who has sent a message to its end knows that it may be delivered",
         "writing",
-        "before, self.outcome.phase = self.outcome.phase, Phase.SENT",
+        "before, self.outcome.phase = self.outcome.phase, _SENT",
         "before = self.outcome.phase",
         "transaction_loss.py",
         "transaction_early.py",
