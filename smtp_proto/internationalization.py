@@ -220,10 +220,15 @@ class _HeaderLook:
         return self._eight_bit and self._decoder is not None and not self._decoder.getstate()[0]
 
 
+def headers_of(octets: bytes) -> bytes:
+    """A message up to the end of its headers; all of it where that is not to be found."""
+    end = re.search(_END_OF_HEADERS, octets)
+    return octets[: end.end()] if end is not None else octets
+
+
 def has_crlf_headers(octets: bytes) -> bool:
     """True if all lines of the header end with CRLF, so that a message can go as it is."""
-    end = re.search(_END_OF_HEADERS, octets)
-    headers = octets[: end.end()] if end is not None else octets
+    headers = headers_of(octets)
     return headers.count(b"\r\n") == headers.count(b"\n") == headers.count(b"\r")
 
 

@@ -13,6 +13,7 @@ import base64
 import binascii
 import io
 import quopri
+import re
 from email.generator import BytesGenerator
 from email.message import Message
 from email.parser import BytesFeedParser
@@ -20,10 +21,13 @@ from email.policy import compat32
 from typing import Any
 
 from .body import normalise_line_ends
-from .internationalization import has_long_lines
+from .internationalization import has_long_lines, headers_of
 
 #: Headers that sign the message: the octets of its body, whatever they mean.
 _SIGNATURES = ("DKIM-Signature", "ARC-Message-Signature", "DomainKey-Signature")
+# The same as they stand in octets, and the header without which a message is none of MIME.
+_SIGNED = rb"(?i)(?:^|[\r\n])(?:%b):" % "|".join(_SIGNATURES).encode()
+_MIME = rb"(?i)(?:^|[\r\n])MIME-Version:"
 _IDENTITY = ("", "7bit", "8bit", "binary")
 _KNOWN = (*_IDENTITY, "quoted-printable", "base64")
 # Without a line length headers stay as they are.
@@ -34,6 +38,10 @@ _BASE64_LINE = 57
 
 def to_seven_bits(octets: bytes) -> bytes | None:
     """The message with every part in seven bits and short lines; None if that cannot be done without harm."""
+    headers = headers_of(octets)
+    # A look at the headers, for parsing a large message takes nine times the memory that it has.
+    if re.search(_MIME, headers) is None or re.search(_SIGNED, headers) is not None:
+        return None
     # The feed parser, unlike `BytesParser`, keeps all line ends.
     parser = BytesFeedParser(policy=_POLICY)
     parser.feed(octets)

@@ -214,6 +214,15 @@ async def in_a_loop(module: Any, kind: str, offers: tuple[str, ...]) -> None:
             check(sink, made, most)
 
 
+@pytest.mark.parametrize("header", [b"", b"MIME-Version: 1.0\r\nDKIM-Signature: x\r\n"], ids=["no MIME", "signed"])
+def test_what_cannot_be_reencoded(header: bytes) -> None:
+    """A message of eight bits that goes as it is, for nothing may be changed, is not parsed to find that out."""
+    sink, made = Sink("PIPELINING", "SIZE"), header + octets("ü".encode() * 30 + b"\r\n")(SIZE)
+    with smtp_blocking.SMTP("localhost", stream=sink) as client:
+        client.sendmail(SENDER, TO, b"x")
+        check(sink, made, peak(lambda: client.sendmail(SENDER, TO, made)))
+
+
 def test_what_is_held_is_seen() -> None:
     """The bound is one that a copy would break: a message that must be re-encoded is held."""
     sink, made = Sink("PIPELINING"), octets("ü".encode() * 30 + b"\r\n")(SIZE // 4)
