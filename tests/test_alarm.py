@@ -54,20 +54,26 @@ class Loop:
         self.now = end
 
 
-@given(st.lists(st.tuples(st.sampled_from(["set", "off", "stop"]), st.integers(-1, 9), st.integers(0, 5)), max_size=12))
+steps = st.sampled_from(["set", "ring", "stop"])
+
+
+@given(st.lists(st.tuples(steps, st.integers(-1, 9), st.integers(0, 5)), max_size=12))
 def test_it_rings_when_it_was_set_for(steps: list[tuple[str, int, int]]) -> None:
     """Whatever was done before, it rings at the moment that it was set for last, and at no other."""
     loop = Loop()
     rung: list[float] = []
     alarm = Alarm(loop, lambda: rung.append(loop.now))
     expected: list[float] = []
+    before_it = 0
     deadline: float | None = None
     for step, seconds, passes in steps:
         if step == "set":
             alarm.set(float(seconds) if seconds else None)
             deadline = loop.now + seconds if seconds else None
-        elif step == "off":
-            alarm.off()
+            before_it = len(expected)
+        elif step == "ring":
+            alarm.ring()
+            expected.append(loop.now)
             deadline = None
         else:
             alarm.stop()
@@ -79,6 +85,7 @@ def test_it_rings_when_it_was_set_for(steps: list[tuple[str, int, int]]) -> None
             expected.append(max(deadline, before))
             deadline = None
         assert rung == expected
+        assert alarm.rung == bool(expected[before_it:])
         assert len(loop.timers) <= 1
 
 

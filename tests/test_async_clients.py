@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,9 +14,9 @@ import trio.testing
 
 import smtp_blocking
 import smtp_trio
-from smtp_surface.async_driver import AsyncTransport
-from smtp_surface.sockets import LARGE, SocketTransport
-from tests.cancellation.stepping import BACKENDS, Backend
+from smtp_surface.async_driver import LARGE, AsyncTransport
+from smtp_surface.sockets import SocketTransport
+from tests.cancellation.stepping import BACKENDS, Backend, at_once
 from tests.leaks import nothing_left_behind
 from tests.scripted import Expect, ExpectEOF, ExpectHangUp, ScriptedServer, Send, Signal, Step, WaitFor
 from tests.scripts import BODY, DATA, GREETING, MAIL, MESSAGE, NOOP, PATIENCE, QUIT, RCPT, opening
@@ -34,22 +34,6 @@ def _nothing_left_behind() -> Iterator[None]:
 def backend(request: pytest.FixtureRequest) -> Backend:
     found: Backend = request.param
     return found
-
-
-async def at_once(backend: Backend, *coroutines: Coroutine[Any, Any, Any]) -> list[Any]:
-    """What the coroutines give, each run in a task of its own."""
-    results: list[Any] = [None] * len(coroutines)
-
-    async def keep(number: int, coroutine: Coroutine[Any, Any, Any]) -> None:
-        results[number] = await coroutine
-
-    if "LOOP" in vars(backend.module):
-        async with backend.module.LOOP.task_group() as group:
-            for number, coroutine in enumerate(coroutines):
-                group.start_soon(keep, number, coroutine)
-    else:
-        await asyncio.gather(*(keep(number, coroutine) for number, coroutine in enumerate(coroutines)))
-    return results
 
 
 async def until(backend: Backend, condition: Any) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -19,9 +18,9 @@ from smtp_proto.effects import Flight, Flow, Sent
 from smtp_proto.errors import ConnectionLost
 from smtp_proto.states import DEFAULT_TIMEOUTS, Stage
 from smtp_proto.transaction import deliver
-from smtp_surface.async_driver import AsyncDriver
+from smtp_surface.async_driver import LARGE, AsyncDriver, Patience
 from smtp_surface.driver import BlockingDriver
-from smtp_surface.sockets import LARGE, SocketTransport
+from smtp_surface.sockets import SocketTransport
 from tests.deliveries import MESSAGE, SENDER, recipients
 from tests.flows import Scripted, introduced
 
@@ -247,11 +246,9 @@ class Dripping(AsyncTransport):
         super().__init__(Planned(None, LOST, b"0 ok\r\n"))
         self._now = now
 
-    async def exchange(
-        self, flight: Flight, timeout: float | None, patience: Callable[[], float | None]
-    ) -> bytes | None:
+    async def exchange(self, flight: Flight, timeout: float | None, patience: Patience) -> bytes | None:
         self._now[0] += 3
-        flight.written = True
+        flight.begun = flight.written = True
         self.inner.asked.append(patience())
         return b"25"
 
@@ -267,7 +264,7 @@ def test_the_wait_for_an_answer_begins_when_the_flight_is_out(monkeypatch: pytes
     with pytest.raises(StopIteration) as stop:
         coroutine.send(None)  # nothing in it waits for a loop, whose clock this is, too
     assert stop.value.value.code == 250
-    assert transport.inner.asked == ["poll", 2.0, 2.0]
+    assert transport.inner.asked == [2.0, 2.0]
 
 
 @pytest.mark.parametrize("size", [10, LARGE])

@@ -17,18 +17,18 @@ class _Scope:
     """A block that can be cancelled: asyncio's timeout, whose expiry is nothing to be raised."""
 
     def __init__(self, seconds: float | None) -> None:
-        self._timeout = asyncio.timeout(seconds)
-        self._cancelled = False
+        self._seconds = seconds
+        self._timeout: Any = None
 
     def cancel(self) -> None:
-        self._cancelled = True
-        with suppress(RuntimeError):  # not begun yet, or over
-            self._timeout.reschedule(asyncio.get_running_loop().time())
+        self._seconds = 0
+        if self._timeout is not None:
+            with suppress(RuntimeError):  # it is over
+                self._timeout.reschedule(0)
 
     async def __aenter__(self) -> None:
+        self._timeout = asyncio.timeout(self._seconds)
         await self._timeout.__aenter__()
-        if self._cancelled:
-            self.cancel()
 
     async def __aexit__(self, *raised: Any) -> bool:  # noqa: PYI036  # only passed on, and `object` cannot be
         with suppress(TimeoutError):
@@ -42,6 +42,7 @@ class LoopServer(AsyncServer):
 
     transport_over = StreamTransport.of_socket
     new_event, new_scope, new_tasks = asyncio.Event, _Scope, Tasks
+    sleep = staticmethod(asyncio.sleep)
 
     @classmethod
     async def wait_readable(cls, sock: socket.socket) -> None:
@@ -52,7 +53,3 @@ class LoopServer(AsyncServer):
             await readable.wait()
         finally:
             loop.remove_reader(sock)
-
-    @classmethod
-    async def sleep(cls, seconds: float) -> None:
-        await asyncio.sleep(seconds)

@@ -2,38 +2,31 @@
 
 Theory of operation.  `StreamTransport` is the protocol that the loop tells what happens, and the transport that the
 driver awaits.  What arrives is kept until somebody takes it, and reading is paused when that is more than `PIECE`: so
-memory is bounded.  Writing hands a piece to the loop and waits until it is out.  One task at a time waits, in
-`_happening`, for anything to happen; its deadline is a timer of the loop, so a cancellation loses nothing.
+memory is bounded.  Writing hands a piece to the loop and waits until it is out.  One task at a time waits, for whatever
+happens next; its deadline is a timer of the loop, so a cancellation loses nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
-import threading
-import time
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any
+from weakref import WeakKeyDictionary
 
-from smtp_proto.effects import Sent
+from smtp_proto.effects import Flight, Sent
 from smtp_surface.alarm import Alarm
-from smtp_surface.sockets import LARGE, look_at, open_socket
+from smtp_surface.async_driver import LARGE, Patience
+from smtp_surface.sockets import look_at, open_socket
 
 from . import tasks
 
 # Octets kept unread before the peer has to wait, what one read may bring, and what the loop is given at a time.
 PIECE = 65536
 
-
-class _ReadBuffer(threading.local):
-    """Where the loop of a thread reads into: it is emptied before the loop turns to another connection, so that one
-    serves all, and an idle connection holds none."""
-
-    def __init__(self) -> None:
-        self.octets = bytearray(PIECE)
-
-
-_read_buffer = _ReadBuffer()
+# Where a loop reads into: it is emptied before the loop turns to another connection, so one serves all, and an idle
+# connection holds none.
+_read_buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, bytearray] = WeakKeyDictionary()
 
 
 class StreamTransport(asyncio.BufferedProtocol):
@@ -41,13 +34,14 @@ class StreamTransport(asyncio.BufferedProtocol):
 
     def __init__(self, source_address: tuple[str, int] | None = None) -> None:
         self._source_address = source_address
-        self._transport: asyncio.Transport | None = None
+        self.sock: Any = None  # asyncio's view of it, for people to look at
+        self._transport: Any = None  # an `asyncio.Transport`; uvloop's has its methods, and is none
         self._arrived = bytearray()
         self._paused = False  # the loop has been told not to read
         self._writable = True
         self._ended = False  # the peer sends no more
         self._lost: OSError | None = None  # why the connection is over
-        self._waiter: asyncio.Future[bool] | None = None
+        self._waiter: asyncio.Future[None] | None = None
         self._writer: asyncio.StreamWriter | None = None  # kept, for it closes its transport when it is collected
 
     @classmethod
@@ -81,25 +75,23 @@ class StreamTransport(asyncio.BufferedProtocol):
         self._connection().resume_reading()  # which the reader pauses when it has much
         return self
 
-    @property
-    def sock(self) -> Any:
-        """asyncio's view of the socket, for people to look at."""
-        return self._transport.get_extra_info("socket") if self._transport is not None else None
-
     # -- what the loop calls ------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's has all methods of the type, and is none.
-        self._transport = cast("asyncio.Transport", transport)
-        self._alarm = Alarm(asyncio.get_running_loop(), self.interrupt)
+        self._transport = transport
+        self._loop = asyncio.get_running_loop()
+        self._buffer = _read_buffers.setdefault(self._loop, bytearray(PIECE))
+        self._alarm = Alarm(self._loop, self._wake)
+        self.interrupt = self._alarm.ring
         self._transport.set_write_buffer_limits(0)  # `resume_writing` then says that all is out
         self._look = look_at(self._transport)
+        self.sock = transport.get_extra_info("socket")
 
     def get_buffer(self, sizehint: int) -> bytearray:
-        return _read_buffer.octets
+        return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._arrived += memoryview(_read_buffer.octets)[:nbytes]
+        self._arrived += memoryview(self._buffer)[:nbytes]
         if len(self._arrived) >= PIECE and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
@@ -125,23 +117,11 @@ class StreamTransport(asyncio.BufferedProtocol):
         self._alarm.stop()
         self._wake()
 
-    # -- waiting ------------------------------------------------------------------------------------------------------
-
-    def _wake(self, happened: bool = True) -> None:
+    def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(happened)
+            self._waiter.set_result(None)
 
-    async def _happening(self, timeout: float | None) -> bool:
-        """Wait for anything; False if nothing happened for `timeout` seconds."""
-        self._waiter = asyncio.get_running_loop().create_future()
-        self._alarm.set(timeout)
-        try:
-            return await self._waiter
-        finally:
-            self._waiter = None
-            self._alarm.off()
-
-    def _connection(self) -> asyncio.Transport:
+    def _connection(self) -> Any:
         """The loop's transport; why there is none (any more), as an `OSError`."""
         if self._lost is not None:
             raise self._lost
@@ -175,16 +155,21 @@ class StreamTransport(asyncio.BufferedProtocol):
         """Write; see `smtp_surface.async_driver.AsyncTransport`."""
         large = sum(map(len, chunks)) >= LARGE
         unsent = [c[at : at + PIECE] for c in chunks for at in range(0, len(c), PIECE)] if large else list(chunks)
+        held = None
         while True:
             connection = self._connection()
             if listen and (self._arrived or (self._ended and not self._writable)):
                 return Sent(self._take(), unsent if self._writable else [b"", *unsent])
             if not self._writable or connection.is_closing():  # `connection_lost` is to come, and says why
-                held = connection.get_write_buffer_size()
-                if not await self._happening(timeout) and connection.get_write_buffer_size() == held:
+                if held != (held := connection.get_write_buffer_size()):
+                    self._alarm.set(timeout)
+                elif self._alarm.rung:
                     raise TimeoutError("timed out")
+                self._waiter = self._loop.create_future()
+                await self._waiter
             elif unsent:
                 connection.write(unsent.pop(0))
+                held = None
             else:
                 if listen and large:
                     with suppress(OSError):  # of the reading: it comes back with the next one
@@ -194,14 +179,32 @@ class StreamTransport(asyncio.BufferedProtocol):
 
     async def receive(self, timeout: float | None) -> bytes:
         """Wait for octets; b"" at the end."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while (octets := self._take()) is None:
-            if not await self._happening(None if deadline is None else deadline - time.monotonic()):
-                raise TimeoutError("timed out")
-        return octets
+        octets = self._take()
+        return octets if octets is not None else await self._arrival(timeout)
 
-    def interrupt(self) -> None:  # so that `receive` raises `TimeoutError`
-        self._wake(False)
+    async def _arrival(self, timeout: float | None) -> bytes:
+        self._alarm.set(timeout)
+        while not self._alarm.rung:
+            self._waiter = self._loop.create_future()
+            await self._waiter
+            if (octets := self._take()) is not None:
+                return octets
+        raise TimeoutError("timed out")
+
+    async def exchange(self, flight: Flight, timeout: float | None, patience: Patience) -> bytes | None:
+        """`send` and `receive` in one; see `smtp_surface.async_driver.AsyncTransport`."""
+        if flight.looks and (octets := await self.poll()) is not None:
+            return octets
+        connection, chunks = self._connection(), [flight.octets]
+        flight.begun = True
+        if self._writable and not (self._arrived or self._ended or connection.is_closing()):
+            connection.write(chunks.pop())  # which tries the socket at once
+            if not (connection.get_write_buffer_size() or connection.is_closing()):
+                flight.written = True
+                return await self._arrival(patience())
+        octets, flight.unsent = await self.send(chunks, timeout, True)
+        flight.written = not flight.unsent
+        return octets if octets is not None or flight.unsent else await self.receive(patience())
 
     async def poll(self) -> bytes | None:
         """What has arrived; where TLS hides that from the socket, when the loop has had the chance to look."""

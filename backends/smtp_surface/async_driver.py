@@ -12,6 +12,7 @@ Whoever runs a flow aborts the transport where an exception has left anything un
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, NoReturn, Protocol, TypeVar, cast, runtime_checkable
 
 from smtp_proto.channel_binding import TLSFacts
@@ -35,6 +36,12 @@ from .driver import Driver
 
 T = TypeVar("T")
 
+#: Asked when a wait begins: the seconds that it has, or None.
+Patience = Callable[[], float | None]
+
+# Octets of which it may take a while until they are out: meanwhile, what has arrived is looked at.
+LARGE = 32768
+
 
 @runtime_checkable
 class AsyncTransport(Protocol):
@@ -46,9 +53,10 @@ class AsyncTransport(Protocol):
 
     Two more methods are optional.  `interrupt`: called while another task is in `receive`, it lets that raise
     `TimeoutError` at once, with nothing lost.  Without it, `send_many` sees a message that its source gives only when
-    the server has said something.  ``async exchange(flight, timeout, patience)``: the octets of a
-    `smtp_proto.effects.Flight` are written, as by `send`, and `receive` is awaited; it sets `unsent` or `written`, and
-    asks `patience` for the timeout of the `receive` when all is written, for that is when the wait begins.
+    the server has said something.  ``async exchange(flight, timeout, patience)`` performs a
+    `smtp_proto.effects.Flight` of fewer than `LARGE` octets: `poll` if it `looks`, `send`, and `receive`, in one.  It
+    sets `begun`, `written` and `unsent`, and asks `patience` for the timeout of the `receive` when all is written, for
+    that is when the wait begins.
     """
 
     async def connect(self, host: str, port: int, timeout: float | None) -> None:
@@ -129,7 +137,16 @@ class AsyncDriver(Driver[AsyncTransport]):
     def _send(self, transport: AsyncTransport, effect: Send) -> Awaitable[Sent]:
         return transport.send(self._chunks(effect), self._left(effect), effect.listen)
 
-    async def _fly(self, transport: AsyncTransport, flight: Flight) -> bytes | None:
+    def _fly(self, transport: AsyncTransport, flight: Flight) -> Awaitable[bytes | None]:
+        exchange = getattr(transport, "exchange", None)
+        if exchange is None or len(flight.octets) >= LARGE:
+            return self._fly_in_steps(transport, flight)
+        if self.on_send is not None:
+            self.on_send(flight.octets)
+        patience = partial(self._begin, flight.answer)
+        return exchange(flight, self.timeouts[flight.stage], patience)  # type: ignore[no-any-return]  # by the contract
+
+    async def _fly_in_steps(self, transport: AsyncTransport, flight: Flight) -> bytes | None:
         if flight.looks:
             octets = await transport.poll()
             if octets is not None:
@@ -137,9 +154,6 @@ class AsyncDriver(Driver[AsyncTransport]):
         flight.begun = True
         if self.on_send is not None:
             self.on_send(flight.octets)
-        exchange = getattr(transport, "exchange", None)
-        if exchange is not None:
-            return await exchange(flight, self._begin(flight.stage), lambda: self._begin(flight.answer))  # type: ignore[no-any-return]  # by the contract
         octets, flight.unsent = await transport.send([flight.octets], self._begin(flight.stage), True)
         if flight.unsent:
             return octets

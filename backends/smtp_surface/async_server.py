@@ -128,7 +128,7 @@ class AsyncServer(Service):
         raise NotImplementedError
 
     @classmethod
-    async def sleep(cls, seconds: float) -> None:
+    async def sleep(cls, seconds: float, /) -> None:
         """Let some time pass."""
         raise NotImplementedError
 

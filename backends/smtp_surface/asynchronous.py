@@ -58,12 +58,13 @@ _NOT_SAID: Final = _NotSaid("localhost")
 class _Turn:
     """A call's right to the connection, for as long as it takes."""
 
+    over = False
+    calling = False  # in a `Call`: only then others may use the connection
+    _queue: Any = None
+
     def __init__(self, client: AsyncSMTP, outer: _Turn | None) -> None:
         self.client = client
         self.outer = outer
-        self.over = False
-        self.calling = False  # in a `Call`: only then others may use the connection
-        self._queue: Any = None
 
     @property
     def queue(self) -> Any:

@@ -48,7 +48,7 @@ class SocketServer(AsyncServer):
         return SocketTransport(cls.LOOP, sock)
 
     @classmethod
-    async def sleep(cls, seconds: float) -> None:
+    async def sleep(cls, seconds: float, /) -> None:
         await cls.LOOP.sleep(seconds)
 
     @classmethod

@@ -18,14 +18,15 @@ import select
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager, suppress
+from functools import partial
 from typing import Any, NamedTuple
 
 from smtp_proto.effects import Flight, Sent
 
+from .async_driver import LARGE, Patience
+
 # Octets asked for in one read: the largest TLS record is 16 kB, and replies are smaller.
 READ_SIZE = 65536
-# Octets after which, even if writing never had to wait, what has arrived is looked at.
-LARGE = 32768
 # Seconds after which the next address of a host is tried beside the one that does not answer (RFC 8305 8).
 HAPPY_EYEBALLS_DELAY = 0.25
 # Seconds after which a Unix socket whose queue is full is tried again: nothing tells when it is not any more.
@@ -104,6 +105,7 @@ class SocketTransport:
         sock.setblocking(False)
         with suppress(OSError):  # a Unix socket has no such thing
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._may_be_read = readiness(sock.fileno())
 
     def _open(self) -> socket.socket:
         if self.sock is None:
@@ -166,29 +168,30 @@ class SocketTransport:
         assert octets is not None
         return octets
 
-    async def exchange(
-        self, flight: Flight, timeout: float | None, patience: Callable[[], float | None]
-    ) -> bytes | None:
-        """`send` and `receive` in one; see `smtp_surface.async_driver.AsyncTransport`.
+    async def exchange(self, flight: Flight, timeout: float | None, patience: Patience) -> bytes | None:
+        """`poll`, `send` and `receive` in one; see `smtp_surface.async_driver.AsyncTransport`.
 
         For what is small, and goes out at once, that is one turn of the loop's other tasks instead of two.
         """
         sock, octets = self._open(), flight.octets
         await self._loop.checkpoint_if_cancelled()
-        written = 0
-        with suppress(BlockingIOError):
-            written = sock.send(octets) if len(octets) < LARGE else 0
-        received = None
+        if flight.looks and self._may_be_read() and (received := self._read()) is not None:
+            return received
+        flight.begun = True
+        try:
+            written = sock.send(octets)
+        except BlockingIOError:
+            written = 0
         if written < len(octets):
             received, flight.unsent = await self.send([octets[written:]], timeout, True)
-            if flight.unsent:
-                return received
+            flight.written = not flight.unsent
+            return received if received is not None or flight.unsent else await self.receive(patience())
         flight.written = True
         seconds = patience()
-        if received is None:
-            await self._loop.cancel_shielded_checkpoint()
-            self._written = 0
-            received = self._read()
+        # Who is cancelled here, or while it waits, knows the same; to be shielded takes anyio five times as long.
+        await self._loop.checkpoint()
+        self._written = 0
+        received = self._read()
         return received if received is not None else await self._arrival(seconds)
 
     def interrupt(self) -> None:
@@ -224,22 +227,33 @@ class SocketTransport:
 # -- waiting and connecting --------------------------------------------------------------------------------------------
 
 
+def readiness(number: int) -> Callable[[], object]:
+    """A function whose result is true if something may be read from a socket.
+
+    To read where there is nothing, which raises, takes three times as long.  When the socket is closed it is of no use
+    any more: its number may be another's.
+    """
+    if os.name != "posix":
+        return lambda: True
+    ready = select.poll()
+    ready.register(number, select.POLLIN)
+    return partial(ready.poll, 0)
+
+
 def look_at(transport: Any) -> Callable[[], bytes | None]:
     """A function that gives what has arrived at the socket of one of asyncio's transports; None for nothing.
 
     b"" is not only for the end, but for all that the loop has to find out itself, so where TLS hides what has arrived.
-    To ask the loop, which takes two rounds, costs ten times as much; and to read where there is nothing, which raises,
-    three times.  When the socket is closed it is of no use any more: its number may be another's.
+    To ask the loop, which takes two rounds, costs ten times as much.  It is of use as long as `readiness` is.
     """
     if os.name != "posix" or transport.get_extra_info("sslcontext") is not None:
         return bytes
     number = transport.get_extra_info("socket").fileno()
-    ready = select.poll()
-    ready.register(number, select.POLLIN)
+    may_be_read = readiness(number)
 
     def look() -> bytes | None:
         try:
-            return os.read(number, READ_SIZE) if ready.poll(0) else None
+            return os.read(number, READ_SIZE) if may_be_read() else None
         except BlockingIOError:
             return None
         except OSError:  # the loop hears of it, too

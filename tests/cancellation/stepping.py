@@ -157,3 +157,19 @@ BACKENDS = [
     _on_anyio("asyncio"),
     _on_anyio("trio"),
 ]
+
+
+async def at_once(backend: Backend, *coroutines: Coroutine[Any, Any, Any]) -> list[Any]:
+    """What the coroutines give, each run in a task of its own."""
+    results: list[Any] = [None] * len(coroutines)
+
+    async def keep(number: int, coroutine: Coroutine[Any, Any, Any]) -> None:
+        results[number] = await coroutine
+
+    if "LOOP" in vars(backend.module):
+        async with backend.module.LOOP.task_group() as group:
+            for number, coroutine in enumerate(coroutines):
+                group.start_soon(keep, number, coroutine)
+    else:
+        await asyncio.gather(*(keep(number, coroutine) for number, coroutine in enumerate(coroutines)))
+    return results

@@ -206,6 +206,20 @@ LOOPS = (
         "        if False:\n",
         "test_driver_flights.py",
     ),
+    outside(
+        "a flight looks first at what has arrived (asyncio)",
+        "smtp_asyncio/transport",
+        "        if flight.looks and (octets := await self.poll()) is not None:\n",
+        "        if (octets := None) is not None:\n",
+        "test_exchanges.py",
+    ),
+    outside(
+        "a flight looks first at what has arrived (trio, anyio)",
+        "smtp_surface/sockets",
+        "        if flight.looks and self._may_be_read() and",
+        "        if False and",
+        "test_exchanges.py",
+    ),
     in_core(
         "what has arrived before a flight is no answer to it",
         "session",

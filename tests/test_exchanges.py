@@ -1,0 +1,221 @@
+"""What a transport of coroutines does with a whole `Flight` is what comes of its steps, on every loop."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any, NoReturn, cast
+
+import pytest
+
+from smtp_proto.effects import Flight, Flow
+from smtp_proto.states import Stage
+from smtp_surface.async_driver import LARGE, AsyncDriver
+from tests.cancellation.stepping import BACKENDS, Backend, at_once
+from tests.leaks import nothing_left_behind
+from tests.scripts import PATIENCE
+
+OCTETS = b"mail from:<a@client.test>\r\n" * 1000  # which is not LARGE yet
+# More points than a flight has.
+MANY = 20
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_behind() -> Iterator[None]:
+    with nothing_left_behind():
+        yield
+
+
+@pytest.fixture(params=BACKENDS, ids=lambda backend: backend.name)
+def backend(request: pytest.FixtureRequest) -> Backend:
+    found: Backend = request.param
+    return found
+
+
+class Stepwise:
+    """A transport of which the driver does not know that it has `exchange`."""
+
+    def __init__(self, transport: Any) -> None:
+        self.poll, self.send, self.receive = transport.poll, transport.send, transport.receive
+
+
+class Peers:
+    """Both ends of a connection, of which a client has ours."""
+
+    def __init__(self) -> None:
+        self.ours, self.theirs = socket.socketpair()
+        self.theirs.setblocking(False)
+        self.filled = 0
+
+    def fill(self) -> None:
+        """Leave no room for what is to be written."""
+        self.ours.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                self.filled += self.ours.send(bytes(4096))
+
+    def arrived(self) -> bytes:
+        """What has come of ours, without what has filled the way."""
+        found = bytearray()
+        with suppress(BlockingIOError):
+            while octets := self.theirs.recv(1 << 20):
+                found += octets
+        return bytes(found[self.filled :])
+
+    def close(self) -> None:
+        self.ours.close()
+        self.theirs.close()
+
+
+async def transport_over(backend: Backend, sock: socket.socket) -> Any:
+    transport = await backend.module.SMTP()._transport_over(sock)
+    assert hasattr(transport, "exchange")
+    return transport
+
+
+def flying(flight: Flight) -> Flow[object]:
+    """The result of a flight, or its error."""
+    try:
+        return (yield flight)
+    except OSError as error:
+        return error
+
+
+def comes_of(
+    backend: Backend, prepare: Callable[[Peers], object], *, looks: bool, timeouts: dict[Stage, float]
+) -> list[Any]:
+    """The result of a flight, how far it came, and what has arrived of it: as a whole, and in its steps."""
+    found: list[Any] = []
+
+    async def main() -> None:
+        peers = Peers()
+        transport = await transport_over(backend, peers.ours)
+        try:
+            prepare(peers)
+            flight = Flight(OCTETS, Stage.BODY, Stage.COMMAND, looks)
+            driver = AsyncDriver(cast("Any", Stepwise(transport)) if stepwise else transport, {**WAITS, **timeouts})
+            result = await driver.run(flying(flight))
+            if isinstance(result, OSError):
+                result = TimeoutError if isinstance(result, TimeoutError) else OSError
+            if peers.theirs.fileno() >= 0:
+                arrived = peers.arrived()
+                assert OCTETS.startswith(arrived)
+                assert flight.begun or not arrived
+                assert not flight.written or arrived == OCTETS
+            found.append((result, flight.begun, flight.written, bool(flight.unsent)))
+        finally:
+            await transport.close()
+            peers.close()
+
+    for stepwise in (False, True):  # noqa: B007  # which `main` looks at
+        backend.run(main)
+    return found
+
+
+WAITS = dict.fromkeys(Stage, PATIENCE)
+AT_ONCE = {Stage.COMMAND: 0.01, Stage.BODY: 0.01}
+
+
+@pytest.mark.parametrize(
+    ("prepare", "looks", "expected"),
+    [
+        (lambda peers: peers.theirs.send(b"421 bye\r\n"), True, (b"421 bye\r\n", False, False, False)),
+        (lambda peers: peers.theirs.shutdown(socket.SHUT_WR), True, (b"", False, False, False)),
+        (lambda peers: None, True, (TimeoutError, True, True, False)),
+        (lambda peers: None, False, (TimeoutError, True, True, False)),
+        (lambda peers: peers.fill(), False, (TimeoutError, True, False, False)),
+        (lambda peers: peers.theirs.close(), False, (OSError, True, False, False)),
+    ],
+    ids=["early", "hung up", "silent, looked at", "silent", "nobody reads", "broken"],
+)
+def test_what_comes_of_a_flight(backend: Backend, prepare: Any, looks: bool, expected: Any) -> None:
+    """What was there before is its result, with nothing written; what fails, or takes too long, tells how far it is."""
+    assert comes_of(backend, prepare, looks=looks, timeouts=AT_ONCE) == [expected] * 2
+
+
+def test_what_is_said_before_all_is_out(backend: Backend) -> None:
+    """An answer that comes while the octets have no way out is heard, and the rest is unsent."""
+
+    def prepare(peers: Peers) -> None:
+        peers.fill()
+        peers.theirs.send(b"421 bye\r\n")
+
+    assert comes_of(backend, prepare, looks=False, timeouts={}) == [(b"421 bye\r\n", True, False, True)] * 2
+
+
+def test_a_flight_that_is_taken_over_in_parts(backend: Backend) -> None:
+    """It goes on when there is room again, and its answer is waited for then."""
+
+    async def main() -> None:
+        peers = Peers()
+        transport = await transport_over(backend, peers.ours)
+        driver = AsyncDriver(transport, WAITS)
+        flight = Flight(OCTETS, Stage.BODY, Stage.COMMAND, looks=True)
+        peers.fill()
+        arrived = bytearray()
+
+        async def reading() -> None:
+            while len(arrived) < peers.filled + len(OCTETS):
+                with suppress(BlockingIOError):
+                    arrived.extend(peers.theirs.recv(1000))
+                await backend.pause()
+            assert arrived.endswith(OCTETS)
+            peers.theirs.send(b"250 ok\r\n")
+
+        result, _ = await at_once(backend, driver.run(flying(flight)), reading())
+        assert result == b"250 ok\r\n"
+        assert (flight.begun, flight.written, list(flight.unsent)) == (True, True, [])
+        await transport.close()
+        peers.close()
+
+    backend.run(main)
+
+
+@pytest.mark.parametrize("filled", [False, True], ids=["while it waits", "while it is written"])
+def test_cancelled_at_every_point(backend: Backend, filled: bool) -> None:
+    """Cancelled, a flight has said how far it came: nothing is out that was not begun, and all is that was written."""
+
+    async def main() -> None:
+        at = 0
+        while True:
+            at += 1
+            peers = Peers()
+            transport = await transport_over(backend, peers.ours)
+            if filled:
+                peers.fill()
+            driver = AsyncDriver(transport, AT_ONCE)
+            flight = Flight(OCTETS, Stage.BODY, Stage.COMMAND, looks=True)
+            attempt = await backend.attempt(driver.run(flying(flight)), at)
+            arrived = peers.arrived()
+            assert arrived == (OCTETS if flight.written else b"")
+            assert flight.begun
+            assert flight.written != filled
+            transport.abort()
+            await transport.close()
+            peers.close()
+            if not attempt.struck:
+                break
+            assert attempt.cancelled
+        assert 1 < at < MANY
+
+    backend.run(main)
+
+
+def test_a_large_one_is_listened_to(backend: Backend) -> None:
+    """What is large goes out in steps: the server is listened to in between, and each has a deadline of its own."""
+
+    def forbidden(*_: object) -> NoReturn:
+        raise AssertionError
+
+    async def main() -> None:
+        peers = Peers()
+        transport = await transport_over(backend, peers.ours)
+        transport.exchange = forbidden
+        flight = Flight(bytes(LARGE), Stage.BODY, Stage.COMMAND, looks=False)
+        assert isinstance(await AsyncDriver(transport, AT_ONCE).run(flying(flight)), TimeoutError)
+        assert flight.written
+        await transport.close()
+        peers.close()
+
+    backend.run(main)
