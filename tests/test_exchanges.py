@@ -33,6 +33,14 @@ def backend(request: pytest.FixtureRequest) -> Backend:
     return found
 
 
+@pytest.fixture(params=["on this machine", "on another"])
+def where(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The server's machine, as far as transports can tell: over a network, to look too early is for nothing."""
+    found: str = request.param
+    monkeypatch.setattr("smtp_surface.sockets.may_be_overheard", lambda _: found == "on another")
+    return found
+
+
 class Stepwise:
     """A transport of which the driver does not know that it has `exchange`."""
 
@@ -117,6 +125,7 @@ WAITS = dict.fromkeys(Stage, PATIENCE)
 AT_ONCE = {Stage.COMMAND: 0.01, Stage.BODY: 0.01}
 
 
+@pytest.mark.usefixtures("where")
 @pytest.mark.parametrize(
     ("prepare", "looks", "expected"),
     [
@@ -142,6 +151,31 @@ def test_what_is_said_before_all_is_out(backend: Backend) -> None:
         peers.theirs.send(b"421 bye\r\n")
 
     assert comes_of(backend, prepare, looks=False, timeouts={}) == [(b"421 bye\r\n", True, False, True)] * 2
+
+
+@pytest.mark.usefixtures("where")
+def test_a_flight_that_is_answered(backend: Backend) -> None:
+    """The answer is its result, when all of it is out."""
+
+    async def main() -> None:
+        peers = Peers()
+        transport = await transport_over(backend, peers.ours)
+        flight = Flight(OCTETS, Stage.BODY, Stage.COMMAND, looks=True)
+
+        async def answering() -> None:
+            arrived = bytearray()
+            while bytes(arrived) != OCTETS:
+                arrived += peers.arrived()
+                await backend.pause()
+            peers.theirs.send(b"250 ok\r\n")
+
+        result, _ = await at_once(backend, AsyncDriver(transport, WAITS).run(flying(flight)), answering())
+        assert result == b"250 ok\r\n"
+        assert (flight.begun, flight.written, list(flight.unsent)) == (True, True, [])
+        await transport.close()
+        peers.close()
+
+    backend.run(main)
 
 
 def test_a_flight_that_is_taken_over_in_parts(backend: Backend) -> None:
@@ -172,6 +206,7 @@ def test_a_flight_that_is_taken_over_in_parts(backend: Backend) -> None:
     backend.run(main)
 
 
+@pytest.mark.usefixtures("where")
 @pytest.mark.parametrize("filled", [False, True], ids=["while it waits", "while it is written"])
 def test_cancelled_at_every_point(backend: Backend, filled: bool) -> None:
     """Cancelled, a flight has said how far it came: nothing is out that was not begun, and all is that was written."""

@@ -188,7 +188,8 @@ class AsyncSMTP(Client):
             if self._session is not None:
                 raise RuntimeError("this client was connected in another event loop: use it there, or close() it first")
             self._loop, self._queue = loop, self._new_lock()
-        inside = self._inside()
+        outer = _turn.get()
+        inside = self._inside() if outer is not None else None
         if inside is not None:
             self._refuse_callbacks()
         # Who waits for its turn while `send_many` waits for a source may be the one that the source waits for.
@@ -209,7 +210,7 @@ class AsyncSMTP(Client):
                 self._occupy(sending)
             elif beside and self._sending is not None:
                 self._refuse_beside_batch()
-            turn = _Turn(self, _turn.get())
+            turn = _Turn(self, outer)
             token = _turn.set(turn)
             try:
                 result = await self._driver.run(flow, turn.call)

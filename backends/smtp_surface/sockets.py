@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 from smtp_proto.effects import Flight, Sent
 
 from .async_driver import LARGE, Patience
+from .endpoints import may_be_overheard
 
 # Octets asked for in one read: the largest TLS record is 16 kB, and replies are smaller.
 READ_SIZE = 65536
@@ -106,6 +107,7 @@ class SocketTransport:
         with suppress(OSError):  # a Unix socket has no such thing
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._may_be_read = readiness(sock.fileno())
+        self._near = not may_be_overheard(sock)
 
     def _open(self) -> socket.socket:
         if self.sock is None:
@@ -173,8 +175,8 @@ class SocketTransport:
 
         For what is small, and goes out at once, that is one turn of the loop's other tasks instead of two.
         """
-        sock, octets = self._open(), flight.octets
-        await self._loop.checkpoint_if_cancelled()
+        loop, sock, octets = self._loop, self._open(), flight.octets
+        await loop.checkpoint_if_cancelled()
         if flight.looks and self._may_be_read() and (received := self._read()) is not None:
             return received
         flight.begun = True
@@ -187,12 +189,15 @@ class SocketTransport:
             flight.written = not flight.unsent
             return received if received is not None or flight.unsent else await self.receive(patience())
         flight.written = True
-        seconds = patience()
-        # Who is cancelled here, or while it waits, knows the same; to be shielded takes anyio five times as long.
-        await self._loop.checkpoint()
-        self._written = 0
-        received = self._read()
-        return received if received is not None else await self._arrival(seconds)
+        self._written, seconds = 0, patience()
+        if self._near:
+            # It is worth to look before the wait (see `receive`), behind a turn that is a part of a wait.  Who is
+            # cancelled here knows no more and no less than there; to be shielded takes anyio five times as long.
+            await loop.checkpoint()
+            received = self._read()
+            if received is not None:
+                return received
+        return await self._arrival(seconds)
 
     def interrupt(self) -> None:
         """Let the `receive` that another task is in raise `TimeoutError`: nothing is read before it is given."""
