@@ -18,7 +18,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -89,21 +89,44 @@ class Job:
     arguments: Mapping[str, Any]
 
 
-def run(job: Job) -> Figures:
+#: The processors, by number, that the server and the client each keep to: two, where the machine has them.
+SERVERS, CLIENTS = 0, -1
+
+
+@contextlib.contextmanager
+def on_processor(number: int) -> Iterator[None]:
+    """What is started in here keeps to one processor, where the system can do that (Linux).
+
+    Left to itself it puts two processes that take turns on one processor or on two, and changes its mind: the time of a
+    flight then differs by the factor of three, whoever sends it.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {sorted(before)[number]})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def run(job: Job, processor: int = CLIENTS) -> Figures:
     """One job in a fresh process; `RuntimeError` with what it said if it failed."""
     command = [sys.executable, "-m", "benchmarks.jobs", job.function, json.dumps(dict(job.arguments))]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    with on_processor(processor):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"{job.name}: {done.stderr[-2000:]}")
     return Figures(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def measure(jobs: Sequence[Job], rounds: int = 0) -> dict[str, Figures]:
+def measure(jobs: Sequence[Job], rounds: int = 0, processor: int = CLIENTS) -> dict[str, Figures]:
     """The medians of each job, by name, after `rounds` turns, or as many as there are to be."""
     found: dict[str, list[Figures]] = {job.name: [] for job in jobs}
     for _ in range(rounds or ROUNDS):
         for job in jobs:
-            found[job.name].append(run(job))
+            found[job.name].append(run(job, processor))
     return {name: middle(figures) for name, figures in found.items()}
 
 

@@ -24,6 +24,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from benchmarks.measuring import SERVERS, on_processor
+
 READ_SIZE = 262144
 GREETING = b"220 sink.example.org ESMTP\r\n"
 OK = b"250 2.1.5 Ok\r\n"
@@ -196,7 +198,9 @@ def running_sink(offer: Offer = NOTHING, round_trip: float = 0.0) -> Iterator[in
     """A sink in a process of its own; gives its port."""
     command = [sys.executable, "-m", "benchmarks.sink", "--offer", ",".join(offer.keywords)]
     command += ["--round-trip", str(round_trip)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with on_processor(SERVERS):
+        sink = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with sink as process:
         assert process.stdout is not None
         try:
             yield int(process.stdout.readline())
@@ -210,7 +214,9 @@ def running_smtp_sink(program: str) -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]  # free a moment later, too, unless somebody is very quick
     command = [program, *(["-u", "nobody"] if os.getuid() == 0 else []), f"127.0.0.1:{port}", "1024"]
-    with subprocess.Popen(command) as process:
+    with on_processor(SERVERS):
+        sink = subprocess.Popen(command)
+    with sink as process:
         try:
             while True:
                 with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):

@@ -1,7 +1,8 @@
 """Messages per second over one blocking connection, beside `smtplib`: ``python -m benchmarks.throughput``.
 
 2 KB messages to the raw sink, with no latency but that of loopback and of two processes taking turns, so that what
-costs most is system calls and waking up.  CPU is the client's alone.  "limit" is a loop over octets made beforehand.
+costs most is system calls and waking up: most where each has a processor of its own, which must be woken, and least
+where they share one.  CPU is the client's alone.  "limit" is a loop over octets made beforehand.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.jobs import can_send_many
-from benchmarks.measuring import Figures, Job, Table, measure, program, ratio, verdict
+from benchmarks.measuring import CLIENTS, SERVERS, Figures, Job, Table, measure, program, ratio, verdict
 from benchmarks.sink import CHUNKING, NOTHING, PIPELINING, Offer, running_sink, running_smtp_sink
 
 # What the server offers, how the client is made, recipients, what is called, the target, and how many messages.
@@ -26,7 +27,9 @@ ROWS: list[tuple[Offer, dict[str, Any], int, str, float, int]] = [
 ]
 
 
-def compare(offer: Offer, options: dict[str, Any], to: int, method: str, count: int) -> dict[str, Figures]:
+def compare(
+    offer: Offer, options: dict[str, Any], to: int, method: str, count: int, processor: int
+) -> dict[str, Figures]:
     """`smtplib`, ours, and what no client can be faster than, in turns at the same sink."""
     with running_sink(offer) as port:
         work = {"port": port, "to": to, "count": count}
@@ -39,17 +42,24 @@ def compare(offer: Offer, options: dict[str, Any], to: int, method: str, count: 
         if method == "sendmail":
             way = "step by step" if offer is NOTHING else "eager" if options else "pipelined"
             jobs.append(Job("limit", "limit", {"way": way, **work}))
-        return measure(jobs)
+        return measure(jobs, processor=processor)
 
 
 def main() -> None:
     rows = [row for row in ROWS if row[3] != "send_many" or can_send_many()]
+    compare_all("Messages per second, one blocking connection, 2 KB", rows, CLIENTS)
+    compare_all("The same with client and server on one processor", [row for row in rows if row[2] == 1], SERVERS)
+    beside_postfix()
+
+
+def compare_all(title: str, rows: list[tuple[Offer, dict[str, Any], int, str, float, int]], processor: int) -> None:
+    """A table with a row for each of `rows`; the targets are for two processes that have a processor each."""
     table = Table(
-        "Messages per second, one blocking connection, 2 KB",
+        title,
         *("server offers", "call", "recipients", "smtplib/s", "ours/s", "ratio", "target", "limit", "CPU of smtplib's"),
     )
     for offer, options, to, method, target, count in rows:
-        found = compare(offer, options, to, method, count)
+        found = compare(offer, options, to, method, count, processor)
         theirs, ours, limit = found["smtplib"], found["ours"], found.get("limit")
         eager = " (eager)" if options else ""
         speed = ours.rate / theirs.rate
@@ -60,11 +70,10 @@ def main() -> None:
             f"{theirs.rate:.0f}",
             f"{ours.rate:.0f}",
             ratio(speed),
-            verdict(speed, target),
+            verdict(speed, target) if processor == CLIENTS else "",
             ratio(limit.rate / theirs.rate) if limit is not None else "",
             ratio(ours.cpu_each / theirs.cpu_each),
         )
-    beside_postfix()
 
 
 # Recipients, and how many messages.

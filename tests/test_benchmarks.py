@@ -31,9 +31,9 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     needs_linux()  # for the peak of memory, and for `/dev/stdout`
     run = measuring.run
 
-    def small(job: measuring.Job) -> measuring.Figures:
+    def small(job: measuring.Job, processor: int) -> measuring.Figures:
         least = {name: 1 for name in ("count", "connections") if name in job.arguments}
-        return run(measuring.Job(job.name, job.function, {**job.arguments, **least}))
+        return run(measuring.Job(job.name, job.function, {**job.arguments, **least}), processor)
 
     monkeypatch.setattr(measuring, "run", small)
     monkeypatch.setattr(measuring, "ROUNDS", 1)
