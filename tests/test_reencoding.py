@@ -99,6 +99,7 @@ def test_the_encoding_suits_the_content(name: str, encodings: list[str]) -> None
 LEFT_ALONE = {
     "no MIME": text(UMLAUTS, mime=b"From: a@b.test\r\n"),
     "no header": UMLAUTS,
+    "MIME-Version behind what is no header": text(UMLAUTS, mime=b"From: a@b.test\r\nno header\r\n" + HEADER),
     "8-bit headers": text(UMLAUTS, mime=HEADER + "X: ü\r\n".encode()),
     "8-bit headers of a part": multipart("X: ü\r\n".encode() + part(UMLAUTS)),
     "signed by DKIM": text(UMLAUTS, mime=b"DKIM-Signature: v=1\r\n" + HEADER),
