@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import tallies
+from tests.leaks import nothing_left_behind
 
 # No deadlines and no complaints about slow data: both measure the machine and the coverage tracer, not the library.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -30,6 +31,13 @@ if {"COVERAGE_FILE", "PYTEST_XDIST_WORKER"} <= os.environ.keys():
 HERE = Path(__file__).parent
 # Each reaches what chance leads to, and takes three times as long when it is measured.
 BY_CHANCE = "test_random_walks.py"
+
+
+@pytest.fixture
+def _nothing_left_behind() -> Iterator[None]:
+    """For files whose tests are to leave no threads and no sockets; folders with backends of their own have another."""
+    with nothing_left_behind():
+        yield
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import pytest
 
+from tests.cancellation import stepping
 from tests.conformance.backends import BACKENDS, Backend
 
 #: Those that have a loop.
@@ -24,5 +25,16 @@ def in_turn(
         found.start()
         yield found
         found.stop()
+
+    return backend
+
+
+def run_by_itself() -> Any:
+    """A fixture that gives each loop in turn, as `tests.cancellation.stepping` has them: the test runs it itself."""
+
+    @pytest.fixture(params=stepping.BACKENDS, ids=lambda backend: backend.name)
+    def backend(request: pytest.FixtureRequest) -> stepping.Backend:
+        found: stepping.Backend = request.param
+        return found
 
     return backend

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,24 +15,16 @@ import smtp_blocking
 import smtp_trio
 from smtp_surface.async_driver import LARGE, AsyncTransport
 from smtp_surface.sockets import SocketTransport
-from tests.cancellation.stepping import BACKENDS, Backend, at_once
-from tests.leaks import nothing_left_behind
+from tests.cancellation.stepping import Backend, at_once
+from tests.in_turn import run_by_itself
 from tests.scripted import Expect, ExpectEOF, ExpectHangUp, ScriptedServer, Send, Signal, Step, WaitFor
 from tests.scripts import BODY, DATA, GREETING, MAIL, MESSAGE, NOOP, PATIENCE, QUIT, RCPT, opening
 
 OPTIONS: dict[str, Any] = {"local_hostname": "client.test", "timeout": PATIENCE}
 
+pytestmark = pytest.mark.usefixtures("_nothing_left_behind")
 
-@pytest.fixture(autouse=True)
-def _nothing_left_behind() -> Iterator[None]:
-    with nothing_left_behind():
-        yield
-
-
-@pytest.fixture(params=BACKENDS, ids=lambda backend: backend.name)
-def backend(request: pytest.FixtureRequest) -> Backend:
-    found: Backend = request.param
-    return found
+backend = run_by_itself()
 
 
 async def until(backend: Backend, condition: Any) -> None:

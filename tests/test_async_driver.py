@@ -21,17 +21,12 @@ from smtp_proto.transaction import deliver
 from smtp_surface.async_driver import AsyncDriver, AsyncTransport
 from smtp_surface.driver import BlockingDriver
 from tests.certificates import client_context, server_context
-from tests.leaks import nothing_left_behind
 
 T = TypeVar("T")
 
 LARGE = b"0123456789abcde\r\n" * 100_000
 
-
-@pytest.fixture(autouse=True)
-def _nothing_left_behind() -> Iterator[None]:
-    with nothing_left_behind():
-        yield
+pytestmark = pytest.mark.usefixtures("_nothing_left_behind")
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:

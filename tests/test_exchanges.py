@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NoReturn, cast
 
@@ -12,25 +12,17 @@ import pytest
 from smtp_proto.effects import Flight, Flow
 from smtp_proto.states import Stage
 from smtp_surface.async_driver import LARGE, AsyncDriver
-from tests.cancellation.stepping import BACKENDS, Backend, at_once
-from tests.leaks import nothing_left_behind
+from tests.cancellation.stepping import Backend, at_once
+from tests.in_turn import run_by_itself
 from tests.scripts import PATIENCE
 
 OCTETS = b"mail from:<a@client.test>\r\n" * 1000  # which is not LARGE yet
 # More points than a flight has.
 MANY = 20
 
+pytestmark = pytest.mark.usefixtures("_nothing_left_behind")
 
-@pytest.fixture(autouse=True)
-def _nothing_left_behind() -> Iterator[None]:
-    with nothing_left_behind():
-        yield
-
-
-@pytest.fixture(params=BACKENDS, ids=lambda backend: backend.name)
-def backend(request: pytest.FixtureRequest) -> Backend:
-    found: Backend = request.param
-    return found
+backend = run_by_itself()
 
 
 @pytest.fixture(params=["on this machine", "on another"])

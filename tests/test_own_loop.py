@@ -31,7 +31,6 @@ from smtp_proto import (
 )
 from smtp_proto.effects import Call
 from tests.certificates import client_context, server_context
-from tests.leaks import nothing_left_behind
 from tests.scripted import Drain, Expect, ExpectHangUp, ScriptedServer, Segments, Send, Signal, StartTLS, Step, WaitFor
 
 FOLDER = Path(__file__).parent.parent / "examples" / "own_loop"
@@ -76,10 +75,7 @@ def run(request: pytest.FixtureRequest) -> Run:
     return chosen
 
 
-@pytest.fixture(autouse=True)
-def _nothing_left_behind() -> Iterator[None]:
-    with nothing_left_behind():
-        yield
+pytestmark = pytest.mark.usefixtures("_nothing_left_behind")
 
 
 def connected(server: smtp_blocking.Server | ScriptedServer) -> socket.socket:

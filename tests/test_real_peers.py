@@ -20,15 +20,10 @@ from smtp_proto.server_session import Settings
 from tests.certificates import authority, client_context, server_context
 from tests.conformance.backends import Backend
 from tests.in_turn import LOOPS, in_turn
-from tests.leaks import nothing_left_behind
 from tests.needs import needs_program
 from tests.scripts import MESSAGE, PATIENCE
 
-
-@pytest.fixture(autouse=True)
-def _nothing_left_behind() -> Iterator[None]:
-    with nothing_left_behind():
-        yield
+pytestmark = pytest.mark.usefixtures("_nothing_left_behind")
 
 
 # --- Our client, aiosmtpd's server --------------------------------------------------------------------------------

@@ -13,15 +13,10 @@ import smtp_blocking
 from smtp_blocking import SMTP
 from smtp_proto.states import Stage
 from tests.certificates import client_context, server_context
-from tests.leaks import nothing_left_behind
 from tests.scripted import Expect, ExpectEOF, ScriptedServer, StartTLS, Step, WaitFor
 from tests.scripts import DELIVERY, GREETING, MESSAGE, NOOP, PATIENCE, QUIT, hello, opening, turn
 
-
-@pytest.fixture(autouse=True)
-def _nothing_left_behind() -> Iterator[None]:
-    with nothing_left_behind():
-        yield
+pytestmark = pytest.mark.usefixtures("_nothing_left_behind")
 
 
 @pytest.fixture

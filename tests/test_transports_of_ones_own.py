@@ -7,7 +7,6 @@ import select
 import smtplib
 import socket
 import ssl
-from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
@@ -17,15 +16,10 @@ import smtp_asyncio
 import smtp_blocking
 from smtp_proto.effects import Sent
 from tests.certificates import client_context, server_context
-from tests.leaks import nothing_left_behind
 from tests.scripted import Expect, ScriptedServer, Send, StartTLS, Step
 from tests.scripts import PATIENCE
 
-
-@pytest.fixture(autouse=True)
-def _nothing_left_behind() -> Iterator[None]:
-    with nothing_left_behind():
-        yield
+pytestmark = pytest.mark.usefixtures("_nothing_left_behind")
 
 
 class Own:
