@@ -18,7 +18,7 @@ from smtp_proto.effects import Flight, Flow, Sent
 from smtp_proto.errors import ConnectionLost
 from smtp_proto.states import DEFAULT_TIMEOUTS, Stage
 from smtp_proto.transaction import deliver
-from smtp_surface.async_driver import LARGE, AsyncDriver, Patience
+from smtp_surface.async_driver import LARGE, AsyncDriver, Patience, Tell
 from smtp_surface.driver import BlockingDriver
 from smtp_surface.sockets import SocketTransport
 from tests.deliveries import MESSAGE, SENDER, recipients
@@ -246,7 +246,7 @@ class Dripping(AsyncTransport):
         super().__init__(Planned(None, LOST, b"0 ok\r\n"))
         self._now = now
 
-    async def exchange(self, flight: Flight, timeout: float | None, patience: Patience) -> bytes | None:
+    async def exchange(self, flight: Flight, timeout: float | None, patience: Patience, tell: Tell) -> bytes | None:
         self._now[0] += 3
         flight.begun = flight.written = True
         self.inner.asked.append(patience())
@@ -280,7 +280,7 @@ def test_a_socket_asks_for_patience_when_all_is_written(size: int) -> None:
 
         flight = Flight(bytes(size), Stage.BODY, Stage.COMMAND, looks=False)
         theirs.sendall(b"250 ok\r\n")
-        return await SocketTransport(smtp_trio.LOOP, ours).exchange(flight, 10.0, patience)
+        return await SocketTransport(smtp_trio.LOOP, ours).exchange(flight, 10.0, patience, None)
 
     with ours, theirs:
         assert trio.run(main) == b"250 ok\r\n"

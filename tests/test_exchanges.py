@@ -95,7 +95,10 @@ def comes_of(
             prepare(peers)
             flight = Flight(OCTETS, Stage.BODY, Stage.COMMAND, looks)
             driver = AsyncDriver(cast("Any", Stepwise(transport)) if stepwise else transport, {**WAITS, **timeouts})
+            told: list[bytes] = []
+            driver.on_send = told.append
             result = await driver.run(flying(flight))
+            assert told == [OCTETS] * flight.begun
             if isinstance(result, OSError):
                 result = TimeoutError if isinstance(result, TimeoutError) else OSError
             if peers.theirs.fileno() >= 0:
@@ -131,7 +134,7 @@ AT_ONCE = {Stage.COMMAND: 0.01, Stage.BODY: 0.01}
     ids=["early", "hung up", "silent, looked at", "silent", "nobody reads", "broken"],
 )
 def test_what_comes_of_a_flight(backend: Backend, prepare: Any, looks: bool, expected: Any) -> None:
-    """What was there before is its result, with nothing written; what fails, or takes too long, tells how far it is."""
+    """What was there before is its result, with nothing written or told; what fails, or is late, says how far it is."""
     assert comes_of(backend, prepare, looks=looks, timeouts=AT_ONCE) == [expected] * 2
 
 

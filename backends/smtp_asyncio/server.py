@@ -46,8 +46,7 @@ class LoopServer(AsyncServer):
 
     @classmethod
     async def wait_readable(cls, sock: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        readable = asyncio.Event()
+        loop, readable = asyncio.get_running_loop(), asyncio.Event()
         loop.add_reader(sock, readable.set)
         try:
             await readable.wait()

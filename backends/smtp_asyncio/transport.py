@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 from smtp_proto.effects import Flight, Sent
 from smtp_surface.alarm import Alarm
-from smtp_surface.async_driver import LARGE, Patience
+from smtp_surface.async_driver import LARGE, Patience, Tell
 from smtp_surface.sockets import look_at, open_socket
 
 from . import tasks
@@ -179,8 +179,7 @@ class StreamTransport(asyncio.BufferedProtocol):
 
     async def receive(self, timeout: float | None) -> bytes:
         """Wait for octets; b"" at the end."""
-        octets = self._take()
-        return octets if octets is not None else await self._arrival(timeout)
+        return octets if (octets := self._take()) is not None else await self._arrival(timeout)
 
     async def _arrival(self, timeout: float | None) -> bytes:
         self._alarm.set(timeout)
@@ -191,12 +190,14 @@ class StreamTransport(asyncio.BufferedProtocol):
                 return octets
         raise TimeoutError("timed out")
 
-    async def exchange(self, flight: Flight, timeout: float | None, patience: Patience) -> bytes | None:
+    async def exchange(self, flight: Flight, timeout: float | None, patience: Patience, tell: Tell) -> bytes | None:
         """`send` and `receive` in one; see `smtp_surface.async_driver.AsyncTransport`."""
         if flight.looks and (octets := await self.poll()) is not None:
             return octets
         connection, chunks = self._connection(), [flight.octets]
         flight.begun = True
+        if tell is not None:
+            tell(flight.octets)
         if self._writable and not (self._arrived or self._ended or connection.is_closing()):
             connection.write(chunks.pop())  # which tries the socket at once
             if not (connection.get_write_buffer_size() or connection.is_closing()):

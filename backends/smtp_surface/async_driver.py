@@ -38,6 +38,8 @@ T = TypeVar("T")
 
 #: Asked when a wait begins: the seconds that it has, or None.
 Patience = Callable[[], float | None]
+#: Told octets before they are written; None where nobody wants to know.
+Tell = Callable[[bytes], None] | None
 
 # Octets of which it may take a while until they are out: meanwhile, what has arrived is looked at.
 LARGE = 32768
@@ -53,10 +55,11 @@ class AsyncTransport(Protocol):
 
     Two more methods are optional.  `interrupt`: called while another task is in `receive`, it lets that raise
     `TimeoutError` at once, with nothing lost.  Without it, `send_many` sees a message that its source gives only when
-    the server has said something.  ``async exchange(flight, timeout, patience)`` performs a
+    the server has said something.  ``async exchange(flight, timeout, patience, tell)`` performs a
     `smtp_proto.effects.Flight` of fewer than `LARGE` octets: `poll` if it `looks`, `send`, and `receive`, in one.  It
-    sets `begun`, `written` and `unsent`, and asks `patience` for the timeout of the `receive` when all is written, for
-    that is when the wait begins.
+    sets `begun`, `written` and `unsent`.  Behind `begun` it tells `tell`, if that is not None, the octets, and not
+    before: of a flight that ends with the look none go out.  It asks `patience` for the timeout of the `receive` when
+    all is written, for that is when the wait begins.
     """
 
     async def connect(self, host: str, port: int, timeout: float | None) -> None:
@@ -138,13 +141,11 @@ class AsyncDriver(Driver[AsyncTransport]):
         return transport.send(self._chunks(effect), self._left(effect), effect.listen)
 
     def _fly(self, transport: AsyncTransport, flight: Flight) -> Awaitable[bytes | None]:
-        exchange = getattr(transport, "exchange", None)
+        exchange: Callable[..., Awaitable[bytes | None]] | None = getattr(transport, "exchange", None)
         if exchange is None or len(flight.octets) >= LARGE:
             return self._fly_in_steps(transport, flight)
-        if self.on_send is not None:
-            self.on_send(flight.octets)
         patience = partial(self._begin, flight.answer)
-        return exchange(flight, self.timeouts[flight.stage], patience)  # type: ignore[no-any-return]  # by the contract
+        return exchange(flight, self.timeouts[flight.stage], patience, self.on_send)
 
     async def _fly_in_steps(self, transport: AsyncTransport, flight: Flight) -> bytes | None:
         if flight.looks:

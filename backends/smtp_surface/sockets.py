@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from smtp_proto.effects import Flight, Sent
 
-from .async_driver import LARGE, Patience
+from .async_driver import LARGE, Patience, Tell
 from .endpoints import may_be_overheard
 
 # Octets asked for in one read: the largest TLS record is 16 kB, and replies are smaller.
@@ -170,7 +170,7 @@ class SocketTransport:
         assert octets is not None
         return octets
 
-    async def exchange(self, flight: Flight, timeout: float | None, patience: Patience) -> bytes | None:
+    async def exchange(self, flight: Flight, timeout: float | None, patience: Patience, tell: Tell) -> bytes | None:
         """`poll`, `send` and `receive` in one; see `smtp_surface.async_driver.AsyncTransport`.
 
         For what is small, and goes out at once, that is one turn of the loop's other tasks instead of two.
@@ -180,6 +180,8 @@ class SocketTransport:
         if flight.looks and self._may_be_read() and (received := self._read()) is not None:
             return received
         flight.begun = True
+        if tell is not None:
+            tell(octets)
         try:
             written = sock.send(octets)
         except BlockingIOError:

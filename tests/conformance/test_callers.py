@@ -3,7 +3,8 @@ clear error."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from email.message import EmailMessage
 from typing import Any
 
@@ -13,8 +14,9 @@ import smtp_blocking
 from smtp_blocking import SMTPException, SMTPRecipientsRefused, SMTPServerDisconnected
 from smtp_proto.transcript import Said
 from tests.auditing import smtplib_events
-from tests.conformance.backends import Backend
-from tests.scripted import Expect, ScriptedServer, Send, Step
+from tests.conformance.backends import Backend, Client
+from tests.scripted import Expect, ExpectEOF, ScriptedServer, Send, Signal, Step, WaitFor
+from tests.scripts import DELIVERY, MESSAGE, PATIENCE, opening, turn
 
 OK = Send(b"250 ok\r\n")
 GREETING = Send(b"220 mx.test\r\n")
@@ -203,3 +205,42 @@ def test_every_octet_is_audited(backend: Backend) -> None:
         ("smtplib.send", (b"ehlo client.test\r\n",)),
         ("smtplib.send", (b"QUIT\r\n",)),
     ]
+
+
+CALLS: dict[str, Callable[[Client], object]] = {
+    "noop": lambda client: client.noop(),
+    "sendmail": lambda client: client.sendmail("a@client.test", "b@mx.test", MESSAGE),
+}
+
+
+def audited(heard: list[tuple[str, tuple[Any, ...]]]) -> bytes:
+    return b"".join(arguments[0] for event, arguments in heard if event == "smtplib.send")
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_what_goes_out_is_audited_once(backend: Backend, call: str) -> None:
+    """A command's octets, and a whole message's, are told once, and no others."""
+    steps = turn(b"noop", b"250 ok") if call == "noop" else DELIVERY
+    script = [*opening(), *steps, *QUIT]
+    with smtplib_events() as heard, ScriptedServer(script) as server, backend.connect(server) as client:
+        client.ehlo()
+        CALLS[call](client)
+    assert audited(heard) == server.received_bytes
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("pipelining", [False, True])
+def test_what_is_kept_back_is_not_audited(backend: Backend, call: str, pipelining: bool) -> None:
+    """Where a 421 that nobody asked for is there before a command, that does not go out, and nobody is told it."""
+    go, sent = threading.Event(), threading.Event()
+    start = opening("PIPELINING") if pipelining else opening()
+    script = [*start, WaitFor(go), Send(b"421 bye\r\n"), Signal(sent), ExpectEOF()]
+    with smtplib_events() as heard, ScriptedServer(script) as server:
+        client = backend.connect(server)
+        client.ehlo()
+        go.set()
+        assert sent.wait(PATIENCE)
+        backend.settle()
+        with pytest.raises(SMTPServerDisconnected):
+            CALLS[call](client)
+    assert audited(heard) == server.received_bytes == b"ehlo client.test\r\n"
