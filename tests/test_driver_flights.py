@@ -265,23 +265,3 @@ def test_the_wait_for_an_answer_begins_when_the_flight_is_out(monkeypatch: pytes
         coroutine.send(None)  # nothing in it waits for a loop, whose clock this is, too
     assert stop.value.value.code == 250
     assert transport.inner.asked == [2.0, 2.0]
-
-
-@pytest.mark.parametrize("size", [10, LARGE])
-def test_a_socket_asks_for_patience_when_all_is_written(size: int) -> None:
-    """The timeout of the answer is asked for once, behind the last octet."""
-    asked: list[bool] = []
-    ours, theirs = socket.socketpair()
-
-    async def main() -> bytes | None:
-        def patience() -> float:
-            asked.append(flight.written)
-            return 10.0
-
-        flight = Flight(bytes(size), Stage.BODY, Stage.COMMAND, looks=False)
-        theirs.sendall(b"250 ok\r\n")
-        return await SocketTransport(smtp_trio.LOOP, ours).exchange(flight, 10.0, patience, None)
-
-    with ours, theirs:
-        assert trio.run(main) == b"250 ok\r\n"
-    assert asked == [True]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, NoReturn, cast
 
@@ -148,24 +148,38 @@ def test_what_is_said_before_all_is_out(backend: Backend) -> None:
     assert comes_of(backend, prepare, looks=False, timeouts={}) == [(b"421 bye\r\n", True, False, True)] * 2
 
 
+ROOM = pytest.mark.parametrize("filled", [False, True], ids=["at once", "in parts"])
+
+
+async def answered(backend: Backend, peers: Peers, filled: bool, flying: Coroutine[Any, Any, Any]) -> object:
+    """What a flight gives whose peer, with no room for it at first if it is `filled`, answers when it has all of it."""
+
+    async def answering() -> None:
+        arrived = bytearray()
+        while len(arrived) < peers.filled + len(OCTETS):
+            with suppress(BlockingIOError):
+                arrived += peers.theirs.recv(1000)
+            await backend.pause()
+        assert arrived.endswith(OCTETS)
+        peers.theirs.send(b"250 ok\r\n")
+
+    if filled:
+        peers.fill()
+    result, _ = await at_once(backend, flying, answering())
+    return result
+
+
 @pytest.mark.usefixtures("where")
-def test_a_flight_that_is_answered(backend: Backend) -> None:
-    """The answer is its result, when all of it is out."""
+@ROOM
+def test_a_flight_that_is_answered(backend: Backend, filled: bool) -> None:
+    """The answer is its result, when all of it is out; where there is no room for it, it goes on when there is."""
 
     async def main() -> None:
         peers = Peers()
         transport = await transport_over(backend, peers.ours)
         flight = Flight(OCTETS, Stage.BODY, Stage.COMMAND, looks=True)
-
-        async def answering() -> None:
-            arrived = bytearray()
-            while bytes(arrived) != OCTETS:
-                arrived += peers.arrived()
-                await backend.pause()
-            peers.theirs.send(b"250 ok\r\n")
-
-        result, _ = await at_once(backend, AsyncDriver(transport, WAITS).run(flying(flight)), answering())
-        assert result == b"250 ok\r\n"
+        flown = AsyncDriver(transport, WAITS).run(flying(flight))
+        assert await answered(backend, peers, filled, flown) == b"250 ok\r\n"
         assert (flight.begun, flight.written, list(flight.unsent)) == (True, True, [])
         await transport.close()
         peers.close()
@@ -173,28 +187,24 @@ def test_a_flight_that_is_answered(backend: Backend) -> None:
     backend.run(main)
 
 
-def test_a_flight_that_is_taken_over_in_parts(backend: Backend) -> None:
-    """It goes on when there is room again, and its answer is waited for then."""
+@pytest.mark.usefixtures("where")
+@ROOM
+def test_the_wait_begins_when_all_is_written(backend: Backend, filled: bool) -> None:
+    """The timeout of the answer is asked for once, behind the last octet."""
 
     async def main() -> None:
         peers = Peers()
         transport = await transport_over(backend, peers.ours)
-        driver = AsyncDriver(transport, WAITS)
-        flight = Flight(OCTETS, Stage.BODY, Stage.COMMAND, looks=True)
-        peers.fill()
-        arrived = bytearray()
+        flight = Flight(OCTETS, Stage.BODY, Stage.COMMAND, looks=False)
+        asked: list[bool] = []
 
-        async def reading() -> None:
-            while len(arrived) < peers.filled + len(OCTETS):
-                with suppress(BlockingIOError):
-                    arrived.extend(peers.theirs.recv(1000))
-                await backend.pause()
-            assert arrived.endswith(OCTETS)
-            peers.theirs.send(b"250 ok\r\n")
+        def patience() -> float:
+            asked.append(flight.written)
+            return PATIENCE
 
-        result, _ = await at_once(backend, driver.run(flying(flight)), reading())
-        assert result == b"250 ok\r\n"
-        assert (flight.begun, flight.written, list(flight.unsent)) == (True, True, [])
+        exchanged = transport.exchange(flight, PATIENCE, patience, None)
+        assert await answered(backend, peers, filled, exchanged) == b"250 ok\r\n"
+        assert asked == [True]
         await transport.close()
         peers.close()
 
