@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
 from typing import Any, NoReturn, cast
 
 import pytest
@@ -68,10 +68,19 @@ class Peers:
         self.theirs.close()
 
 
-async def transport_over(backend: Backend, sock: socket.socket) -> Any:
-    transport = await backend.module.SMTP()._transport_over(sock)
-    assert hasattr(transport, "exchange")
-    return transport
+@asynccontextmanager
+async def connected(backend: Backend) -> AsyncIterator[tuple[Peers, Any]]:
+    """Peers, and the backend's transport at our end of them."""
+    peers = Peers()
+    try:
+        transport = await backend.module.SMTP()._transport_over(peers.ours)
+        assert hasattr(transport, "exchange")
+        try:
+            yield peers, transport
+        finally:
+            await transport.close()
+    finally:
+        peers.close()
 
 
 def flying(flight: Flight) -> Flow[object]:
@@ -89,9 +98,7 @@ def comes_of(
     found: list[Any] = []
 
     async def main() -> None:
-        peers = Peers()
-        transport = await transport_over(backend, peers.ours)
-        try:
+        async with connected(backend) as (peers, transport):
             prepare(peers)
             flight = Flight(OCTETS, Stage.BODY, Stage.COMMAND, looks)
             driver = AsyncDriver(cast("Any", Stepwise(transport)) if stepwise else transport, {**WAITS, **timeouts})
@@ -107,9 +114,6 @@ def comes_of(
                 assert flight.begun or not arrived
                 assert not flight.written or arrived == OCTETS
             found.append((result, flight.begun, flight.written, bool(flight.unsent)))
-        finally:
-            await transport.close()
-            peers.close()
 
     for stepwise in (False, True):  # noqa: B007  # which `main` looks at
         backend.run(main)
@@ -175,14 +179,11 @@ def test_a_flight_that_is_answered(backend: Backend, filled: bool) -> None:
     """The answer is its result, when all of it is out; where there is no room for it, it goes on when there is."""
 
     async def main() -> None:
-        peers = Peers()
-        transport = await transport_over(backend, peers.ours)
-        flight = Flight(OCTETS, Stage.BODY, Stage.COMMAND, looks=True)
-        flown = AsyncDriver(transport, WAITS).run(flying(flight))
-        assert await answered(backend, peers, filled, flown) == b"250 ok\r\n"
-        assert (flight.begun, flight.written, list(flight.unsent)) == (True, True, [])
-        await transport.close()
-        peers.close()
+        async with connected(backend) as (peers, transport):
+            flight = Flight(OCTETS, Stage.BODY, Stage.COMMAND, looks=True)
+            flown = AsyncDriver(transport, WAITS).run(flying(flight))
+            assert await answered(backend, peers, filled, flown) == b"250 ok\r\n"
+            assert (flight.begun, flight.written, list(flight.unsent)) == (True, True, [])
 
     backend.run(main)
 
@@ -193,20 +194,17 @@ def test_the_wait_begins_when_all_is_written(backend: Backend, filled: bool) -> 
     """The timeout of the answer is asked for once, behind the last octet."""
 
     async def main() -> None:
-        peers = Peers()
-        transport = await transport_over(backend, peers.ours)
-        flight = Flight(OCTETS, Stage.BODY, Stage.COMMAND, looks=False)
-        asked: list[bool] = []
+        async with connected(backend) as (peers, transport):
+            flight = Flight(OCTETS, Stage.BODY, Stage.COMMAND, looks=False)
+            asked: list[bool] = []
 
-        def patience() -> float:
-            asked.append(flight.written)
-            return PATIENCE
+            def patience() -> float:
+                asked.append(flight.written)
+                return PATIENCE
 
-        exchanged = transport.exchange(flight, PATIENCE, patience, None)
-        assert await answered(backend, peers, filled, exchanged) == b"250 ok\r\n"
-        assert asked == [True]
-        await transport.close()
-        peers.close()
+            exchanged = transport.exchange(flight, PATIENCE, patience, None)
+            assert await answered(backend, peers, filled, exchanged) == b"250 ok\r\n"
+            assert asked == [True]
 
     backend.run(main)
 
@@ -220,20 +218,17 @@ def test_cancelled_at_every_point(backend: Backend, filled: bool) -> None:
         at = 0
         while True:
             at += 1
-            peers = Peers()
-            transport = await transport_over(backend, peers.ours)
-            if filled:
-                peers.fill()
-            driver = AsyncDriver(transport, AT_ONCE)
-            flight = Flight(OCTETS, Stage.BODY, Stage.COMMAND, looks=True)
-            attempt = await backend.attempt(driver.run(flying(flight)), at)
-            arrived = peers.arrived()
-            assert arrived == (OCTETS if flight.written else b"")
-            assert flight.begun
-            assert flight.written != filled
-            transport.abort()
-            await transport.close()
-            peers.close()
+            async with connected(backend) as (peers, transport):
+                if filled:
+                    peers.fill()
+                driver = AsyncDriver(transport, AT_ONCE)
+                flight = Flight(OCTETS, Stage.BODY, Stage.COMMAND, looks=True)
+                attempt = await backend.attempt(driver.run(flying(flight)), at)
+                arrived = peers.arrived()
+                assert arrived == (OCTETS if flight.written else b"")
+                assert flight.begun
+                assert flight.written != filled
+                transport.abort()
             if not attempt.struck:
                 break
             assert attempt.cancelled
@@ -249,13 +244,10 @@ def test_a_large_one_is_listened_to(backend: Backend) -> None:
         raise AssertionError
 
     async def main() -> None:
-        peers = Peers()
-        transport = await transport_over(backend, peers.ours)
-        transport.exchange = forbidden
-        flight = Flight(bytes(LARGE), Stage.BODY, Stage.COMMAND, looks=False)
-        assert isinstance(await AsyncDriver(transport, AT_ONCE).run(flying(flight)), TimeoutError)
-        assert flight.written
-        await transport.close()
-        peers.close()
+        async with connected(backend) as (_, transport):
+            transport.exchange = forbidden
+            flight = Flight(bytes(LARGE), Stage.BODY, Stage.COMMAND, looks=False)
+            assert isinstance(await AsyncDriver(transport, AT_ONCE).run(flying(flight)), TimeoutError)
+            assert flight.written
 
     backend.run(main)
