@@ -209,6 +209,15 @@ class Mail(_Envelope):
     _keyword = b"mail from:<"
     _argument = "reverse-path"
 
+    @classmethod
+    def sized(cls, path: str, octets: bytes, size: int) -> Self:
+        """MAIL with SIZE (RFC 1870 6): what the constructor makes, for a path that `plain_paths` has made `octets`."""
+        command = _new(cls)
+        _set_path(command, path)
+        _set_parameters(command, (f"size={size}",))
+        _set_line(command, b"mail from:<%b> size=%d\r\n" % (octets, size))
+        return command
+
 
 class Rcpt(_Envelope):
     """RCPT (RFC 5321 4.1.1.3): one recipient; `path` is the forward-path."""

@@ -27,6 +27,9 @@ MAX_REPLY_LINE = 8192
 MAX_REPLY_LINES = 2048
 # Octets of one reply, so that the two bounds above do not multiply to 16 MiB.
 MAX_REPLY_SIZE = 131072
+# Replies that are remembered, so that the next ones like them need not be made; and octets of each, its end included.
+MAX_KNOWN = 32
+MAX_KNOWN_LINE = 128
 
 _CODES = {b"%03d" % code: code for code in range(1000)}
 _LAST = {digits + b" ": code for digits, code in _CODES.items()}  # what the last line of a reply begins with
@@ -143,18 +146,6 @@ _set_raw: Callable[[Reply, bytes], None] = Reply.__dict__["_raw"].__set__
 _set_lines: Callable[[Reply, tuple[bytes, ...]], None] = Reply.__dict__["lines"].__set__
 
 
-def _received(code: int, line: bytes) -> Reply:
-    """The reply of one line that came so, with a separator."""
-    reply = _new(Reply)
-    _set_code(reply, code)
-    if line[-2] == _CR:
-        _set_lines(reply, (line[4:-2],))
-    else:
-        _set_lines(reply, (line[4:-1],))
-        _set_raw(reply, line)
-    return reply
-
-
 def printable(text: str) -> str:
     """`text` with its control characters escaped, line feeds excepted."""
     return _UNPRINTABLE.sub(lambda character: f"\\x{ord(character[0]):02x}", text)
@@ -192,16 +183,20 @@ class ReplyReader:
     many of one line all at once.  All else goes line by line: there it is found out what is wrong, or still to come.
 
     Invariant: whatever way the octets are split, the same replies come out, and no more than one reply of
-    `MAX_REPLY_SIZE` octets and what was fed on top is held.  After an error the reader must not be used again.
+    `MAX_REPLY_SIZE` octets, what was fed on top, and `MAX_KNOWN` short replies is held.  After an error the reader must
+    not be used again.
     """
 
-    __slots__ = ("_at", "_code", "_lines", "_mixed", "_ready", "_segment", "_size", "buffer")
+    __slots__ = ("_at", "_code", "_known", "_lines", "_mixed", "_ready", "_segment", "_size", "buffer")
 
     def __init__(self) -> None:
         self.buffer = ReceiveBuffer(MAX_REPLY_LINE)
         self._segment = b""  # came when nothing else was there, and is given out up to `_at`
         self._at = 0
         self._mixed = False  # there is something in it that is not for `run`
+        # Servers answer one recipient, and one message, like the other, and a reply never changes: lines as they came,
+        # and what was made of them.
+        self._known: dict[bytes, Reply] = {}
         self._ready: list[Reply] = []  # made of what came before all that, and not given out; the next one last
         self._code = b""  # of the reply under way; empty between replies
         self._lines: list[bytes] = []  # its lines so far, as they came
@@ -296,11 +291,11 @@ class ReplyReader:
         """The reply, if all that has come is one, of one line and this severity, and nothing was given out of it yet.
         Else nothing is given out."""
         octets = self._segment
-        code = _LAST.get(octets[:4], 0)
-        if code // 100 != severity or self._at or not octets.find(b"\n") + 1 == len(octets) <= MAX_REPLY_LINE:
+        reply = self._known.get(octets) or self._known_by_now(octets)
+        if reply is None or self._at or reply.code // 100 != severity:
             return None
         self._segment = b""
-        return _received(code, octets)
+        return reply
 
     def run(self, most: int) -> list[Reply]:
         """All that has come, if that is up to `most` whole replies of one line that refuse nothing; else none of it.
@@ -315,21 +310,34 @@ class ReplyReader:
         # By functions in C as far as may be: with many recipients a line of Python for each takes ten times as long.
         count = octets.count(b"\n")
         lines = octets.splitlines(keepends=True) if count <= most else []
-        # Servers answer one recipient like the other, and a reply never changes.
-        made: dict[bytes, Any] = dict.fromkeys(lines)
         # Where the count is another one, the last line has no end, or a CR stands within one.
-        if count != len(lines) or (len(octets) > MAX_REPLY_LINE and max(map(len, made)) > MAX_REPLY_LINE):
-            self._mixed = True
-            return []
-        for line in made:
-            code = _GOOD.get(line[:4])
-            if code is None:
-                self._mixed = True
-                return []
-            made[line] = _received(code, line)
-        self._segment = b""
-        self._at = 0
-        return list(map(made.__getitem__, lines))
+        if count == len(lines):
+            replies: list[Any] = list(map(self._known.get, lines))
+            if all(replies) or all(replies := [self._known.get(line) or self._known_by_now(line) for line in lines]):
+                self._segment = b""
+                self._at = 0
+                return replies
+        self._mixed = True
+        return []
+
+    def _known_by_now(self, line: bytes) -> Reply | None:
+        """The reply, if this is one of one line, whole, that is no refusal; else None."""
+        code = _GOOD.get(line[:4])
+        if code is None or line.find(b"\n") + 1 != len(line) or len(line) > MAX_REPLY_LINE:
+            return None
+        reply = _new(Reply)
+        _set_code(reply, code)
+        if line[-2] == _CR:
+            _set_lines(reply, (line[4:-2],))
+        else:
+            _set_lines(reply, (line[4:-1],))
+            _set_raw(reply, line)
+        if len(line) <= MAX_KNOWN_LINE:
+            known = self._known
+            if len(known) == MAX_KNOWN:
+                known.clear()  # those that come again will be there again
+            known[line] = reply
+        return reply
 
     def put_back(self, replies: list[Reply]) -> None:
         """These, of a `run`, are given out again, one by one."""

@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from .channel_binding import TLSFacts
-from .client import ClientConnection
+from .client import ClientConnection, Group
 from .commands import Auth, AuthResponse, Command, Ehlo, Helo, Lhlo, Quit, Rset, StartTLS
 from .effects import Call, Close, Connect, Flight, Flow, Poll, Receive, Send
 from .effects import StartTLS as StartTLSEffect
@@ -330,11 +330,11 @@ class ClientSession:
             self.observe(command_said(command))
         return ticket
 
-    def say_group(self, commands: Sequence[Command], chunk: bytes | None = None) -> int:
-        """The same with commands that go out together, and the `chunk` of the last; returns the ticket of that."""
-        ticket = self.connection.send_group(commands, chunk)
+    def say_envelope(self, group: Group) -> int:
+        """The same with an envelope, and the message if it is a part of it; returns the ticket of the last command."""
+        ticket = self.connection.send_envelope(group)
         if self.observe is not None:
-            for command in commands:
+            for command in group.commands:
                 self.observe(command_said(command))
         return ticket
 

@@ -45,17 +45,27 @@ class Source:
         at_hand: Iterator[bytes] | None = None,
         binary: bool = False,
         restart: Callable[[], Iterator[Any]] | None = None,
+        whole: MessageText | None = None,
     ) -> None:
         self.restart = restart
         self.chunks = chunks
         self.at_hand = at_hand
         self.binary = binary
-        self.whole: MessageText | None = None
-        self.length = self.size = self.encoded = None
-        if measure is not None:
+        self.whole = whole
+        self.length: int | None
+        self.size: int | None
+        self.encoded: int | None
+        if whole is not None:
+            self.length = whole.length
+            self.size = self.encoded = size = len(whole.octets)
+            if size and not whole.octets.endswith(b"\r\n"):
+                self.encoded = size + 2
+        elif measure is not None:
             self.length = measure.length
             self.size = measure.length if binary else measure.size
             self.encoded = self.size + (0 if binary or measure.last in (b"", b"\n", b"\r") else 2)
+        else:
+            self.length = self.size = self.encoded = None
 
     def again(self) -> Source:
         """The same message, to be sent once more."""
@@ -95,6 +105,8 @@ def source_of(message: Message, binary: bool = False) -> Source:
     `TypeError` for what is no message, a text file included; `InvalidArgument` for a NUL in octets or in a file that
     can be rewound; what reading that raises goes on.
     """
+    if message.__class__ is bytes and len(message) <= PIECE and not binary:
+        return _whole(message)  # what nearly all is
     if isinstance(message, Source):
         return message
     if isinstance(message, (bytes, bytearray, memoryview)):
@@ -116,13 +128,7 @@ def source_of(message: Message, binary: bool = False) -> Source:
 
 def _whole(octets: bytes) -> Source:
     chunks = iter((octets,))
-    source = Source(chunks, None, chunks, False, lambda: iter((octets,)))
-    source.whole = text = MessageText(octets)
-    source.length = len(octets)
-    source.size = source.encoded = size = len(text.octets)
-    if size and not text.octets.endswith(b"\r\n"):
-        source.encoded = size + 2
-    return source
+    return Source(chunks, None, chunks, False, lambda: iter((octets,)), MessageText(octets))
 
 
 def _at_hand(chunks: list[bytes], restart: Callable[[], Iterator[bytes]], binary: bool) -> Source:

@@ -21,7 +21,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from .commands import Command, Data, EndOfData, Mail, Quit, Rcpt
+from .client import Group
+from .commands import Command, Data, EndOfData, Mail, Quit, Rcpt, Rset
 from .effects import Close, Flow
 from .errors import ConnectionLost, LocalProtocolError, ProtocolError, RemoteProtocolError
 from .events import ReplyReceived
@@ -134,9 +135,8 @@ class Transaction(MessageWriter):
         self.small = source.whole is not None
         self._pipelining = pipelining
         self._source = source
-        self._envelope: list[Command] = (
-            [mail, *recipients] if self.chunked or not recipients else [mail, *recipients, _DATA]
-        )
+        self._mail = mail
+        self._recipients = recipients
         self._asked = len(outcome.replies)
         self._answered = answered
 
@@ -200,7 +200,7 @@ class Transaction(MessageWriter):
         return self.outcome
 
     def _step_by_step(self) -> Flow[None]:
-        for command in self._envelope:
+        for command in self._envelope():
             # What was answered so far may make the rest useless: only going step by step can tell in time.
             if self.connection.closed or self.refused:
                 return
@@ -237,21 +237,31 @@ class Transaction(MessageWriter):
 
     # -- what others put together, too ---------------------------------------------------------------------------------
 
-    def announce(self, *before: Command) -> None:
+    def announce(self, *before: Rset) -> None:
         """Put the envelope into the connection, with what stands `before` it; with a `small` message behind it that is
         `eager`, so that there is nothing left to `put`."""
-        text = self._source.whole
-        if self.eager and text is not None:
-            self.put_chunk(text, *before, *self._envelope)
-            self.last = self._first
+        session, mail, recipients, text = self.session, self._mail, self._recipients, self._source.whole
+        if not recipients:
+            for command in (*before, mail):
+                self.last = session.say(command)
+        elif self.eager and text is not None:
+            chunk = text.for_bdat()
+            self._total = self._put = text.length
+            self.last = self._first = session.say_envelope(Group(before, mail, recipients, chunk=chunk))
+            self._say(len(chunk))
         else:
-            self.last = self.session.say_group([*before, *self._envelope])
+            self.last = session.say_envelope(Group(before, mail, recipients, data=None if self.chunked else _DATA))
         self.begun = True
+
+    def _envelope(self) -> list[Command]:
+        """The commands that go before the message."""
+        mail, recipients = self._mail, self._recipients
+        return [mail, *recipients] if self.chunked or not recipients else [mail, *recipients, _DATA]
 
     @property
     def announced(self) -> int:
         """The octets of the envelope."""
-        return len(b"".join([command.line for command in self._envelope]))
+        return len(b"".join([command.line for command in self._envelope()]))
 
     def _all_in(self) -> bool:
         """True if the answers to all that was put have come in at once, as nearly always; they are taken."""
@@ -321,8 +331,8 @@ class Transaction(MessageWriter):
 
     def take_all(self, commands: Sequence[Command], replies: Sequence[Reply], first: int) -> None:
         """The answers to several of them, none of which refuses anything."""
-        outcome, count = self.outcome, len(self._envelope)
-        if commands[0] is self._envelope[0] and len(commands) >= count > 1:
+        outcome, count = self.outcome, self._asked + (1 if self.chunked else 2)
+        if commands[0] is self._mail and len(commands) >= count > 1:
             # In this order: interrupted in between, it must not look refused.
             self._sender_accepted = True
             outcome.mail = replies[0]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .body import LineEndEncoder, MessageText
-from .commands import Bdat, Command, EndOfData
+from .commands import Bdat, EndOfData
 from .effects import Call, Flight, Flow, Pull
 from .errors import InvalidArgument, RemoteProtocolError
 from .events import ReplyReceived
@@ -103,12 +103,12 @@ class MessageWriter:
         self.connection.send_body(encoder.finish())
         return True
 
-    def put_chunk(self, text: MessageText, *before: Command) -> None:
-        """Put all of a message as one BDAT LAST, and the commands `before` it; what the server says unasked is to be
-        looked at before that."""
+    def put_chunk(self, text: MessageText) -> None:
+        """Put all of a message as one BDAT LAST; what the server says unasked is to be looked at before that."""
         octets = text.for_bdat()
         self._total = self._put = text.length
-        self._first = self.session.say_group([*before, Bdat(len(octets), last=True)], octets)
+        self._first = self.session.say(Bdat(len(octets), last=True))
+        self.connection.send_body(octets)
         self._say(len(octets))
 
     def exchange(self, behind: int = 0, looks: bool = False) -> Flow[Flight | None]:

@@ -28,6 +28,8 @@ if {"COVERAGE_FILE", "PYTEST_XDIST_WORKER"} <= os.environ.keys():
     measuring = Coverage(data_suffix=True)
     measuring.start()
 
+from smtp_proto import internationalization, queue_ids  # noqa: E402  # measured, too
+
 HERE = Path(__file__).parent
 # Each reaches what chance leads to, and takes three times as long when it is measured.
 BY_CHANCE = "test_random_walks.py"
@@ -59,6 +61,9 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         measuring.stop()
         if item.path.parent == HERE and item.path.name != BY_CHANCE:
             measuring.start()
+            # What others were told already must be found out again to be measured.
+            for remembering in (internationalization.way, internationalization.body_way, queue_ids._known):
+                remembering.cache_clear()
     return (yield)
 
 

@@ -40,6 +40,7 @@ FLOORS = [
     {"internationalization"},
     {"sources"},
     {"composed"},
+    {"plain"},
     {"client", "server"},
     {"sasl"},
     {"sasl_oauth", "sasl_scram", "sasl_spnego"},

@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smtp_proto.errors import LimitExceeded, RemoteProtocolError
-from smtp_proto.replies import MAX_REPLY_LINE, MAX_REPLY_LINES, MAX_REPLY_SIZE, Reply, ReplyReader, _received
+from smtp_proto.replies import (
+    MAX_KNOWN,
+    MAX_KNOWN_LINE,
+    MAX_REPLY_LINE,
+    MAX_REPLY_LINES,
+    MAX_REPLY_SIZE,
+    Reply,
+    ReplyReader,
+)
 from smtp_proto.strategies import replies, splits
 
 from .splitting import bytewise, every_split
@@ -256,11 +264,44 @@ def test_what_comes_behind_many() -> None:
     assert reader.next_reply() is None
 
 
-@pytest.mark.parametrize("line", [b"250 a\r\n", b"250 b\n", b"550 c\r\r\n", b"250 \r\n", b"250 \n", b"250 \r\r\n"])
+@pytest.mark.parametrize("line", [b"250 a\r\n", b"250 b\n", b"354 c\n", b"250 \r\n", b"250 \n"])
 def test_one_of_many(line: bytes) -> None:
-    """A reply of one line that is made of nothing but that is the one that is read."""
-    reply = _received(int(line[:3]), line)
+    """A reply that comes again, alone or with others, is the one that is read."""
+    reader = ReplyReader()
+    reader.feed(line)
+    reply = reader.alone(int(line[:1]))
+    assert reply is not None
     assert read([line]) == ([(reply.code, reply.lines, reply.raw)], None)
+    reader.feed(line)
+    assert reader.alone(int(line[:1])) is reply
+    reader.feed(line * 2)
+    assert reader.run(2) == [reply, reply]
+    assert reader.quiet
+
+
+@pytest.mark.parametrize("octets", [b"250 a", b"250-a\r\n", b"550 a\r\n", b"250 a\r\r\n250 b\r\n", b"250\r\n"])
+def test_none_of_many(octets: bytes) -> None:
+    """What is no whole reply of one line, or refuses something, is not taken with others; read, it is what it is."""
+    reader = ReplyReader()
+    reader.feed(octets)
+    assert reader.alone(2) is None
+    assert reader.run(9) == []
+    assert reader.unread == len(octets)
+    assert read([octets]) == read([octets[:3], octets[3:]])
+
+
+def test_known_replies_are_few() -> None:
+    """What is remembered of replies is bounded: in number, and each in length."""
+    reader = ReplyReader()
+    for number in range(3 * MAX_KNOWN):
+        reader.feed(b"250 %d\r\n" % number)
+        assert reader.alone(2) is not None
+        assert len(reader._known) <= MAX_KNOWN
+    longest = line_of(MAX_KNOWN_LINE)
+    for line in (longest, line_of(MAX_KNOWN_LINE + 1)):
+        reader.feed(line)
+        assert reader.alone(2) is not None
+        assert (line in reader._known) is (line is longest)
 
 
 # -- limits ------------------------------------------------------------------------------------------------------------

@@ -80,7 +80,7 @@ class StreamTransport(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
         self._loop = asyncio.get_running_loop()
-        self._buffer = _read_buffers.setdefault(self._loop, bytearray(PIECE))
+        self._buffer = _read_buffers.get(self._loop) or _read_buffers.setdefault(self._loop, bytearray(PIECE))
         self._alarm = Alarm(self._loop, self._wake)
         self.interrupt = self._alarm.ring
         self._transport.set_write_buffer_limits(0)  # `resume_writing` then says that all is out

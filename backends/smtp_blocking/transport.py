@@ -24,7 +24,7 @@ from types import BuiltinMethodType
 from typing import Any, TypeGuard
 
 from smtp_proto.channel_binding import TLSFacts
-from smtp_proto.effects import Sent
+from smtp_proto.effects import Flight, Sent
 from smtp_proto.tls import facts_of
 
 # Octets asked for in one read: the largest TLS record is 16 kB, and replies are smaller.
@@ -55,11 +55,12 @@ class _Wait:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._polls: dict[tuple[bool, bool], Any] = {}
-        self._reads: Callable[[float | None], object] | None = None  # asks the one for reading, once that is made
+        #: Asks, with milliseconds, whether it can be read; None until that was needed for the first time.
+        self.reads: Callable[[float | None], object] | None = None
 
     def readable(self, timeout: float | None) -> bool:
         """`ready` for reading alone, which nearly all waits are for, in half the time."""
-        ask = self._reads
+        ask = self.reads
         if ask is None or self._sock.fileno() < 0:
             return self.ready(True, False, timeout)[0]
         return bool(ask(timeout and (timeout * 1000 if timeout > 0 else 0)))
@@ -79,7 +80,7 @@ class _Wait:
             poll = self._polls[read, write] = select.poll()
             poll.register(self._sock, (select.POLLIN if read else 0) | (select.POLLOUT if write else 0))
             if not write:
-                self._reads = poll.poll
+                self.reads = poll.poll
         events = poll.poll(timeout if timeout is None else timeout * 1000 if timeout > 0 else 0)
         if not events:
             return False, False
@@ -177,6 +178,37 @@ class SocketTransport:
             with suppress(OSError):  # of the reading: it comes back with the next one
                 return Sent(self.poll() or None, [])
         return Sent(None, [])
+
+    def exchange(self, flight: Flight, timeout: float | None, tell: Callable[[bytes], object] | None) -> bytes | None:
+        """A small flight over a plain socket, as nearly all are, in a third of the time of its steps."""
+        sock, octets = self.sock, flight.octets
+        size = len(octets)
+        ask = self._wait.reads if self._wait is not None and self._takes_flags else None
+        if ask is None or size >= LARGE or sock.fileno() < 0 or sock.gettimeout() is not None:
+            return NotImplemented  # type: ignore[no-any-return]  # it is the driver that sees it
+        if flight.looks and ask(0):
+            received = self.poll()
+            if received is not None:
+                return received
+        flight.begun = True
+        if tell is not None:
+            tell(octets)
+        try:
+            written = sock.send(octets, _DONT_WAIT)
+        except BlockingIOError:
+            written = 0
+        if written != size:
+            flight.unsent = [octets[written:]]
+            return None
+        flight.written = True
+        if timeout is not None:
+            if not ask(timeout * 1000):
+                raise TimeoutError("timed out")
+            try:
+                return sock.recv(READ_SIZE, _DONT_WAIT)
+            except BlockingIOError:
+                return self.receive(timeout)  # what was there is not any more: it is as if nothing had been
+        return sock.recv(READ_SIZE)
 
     def receive(self, timeout: float | None) -> bytes:
         """Wait for octets until `timeout` seconds have passed (`TimeoutError`)."""

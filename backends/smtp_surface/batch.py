@@ -23,7 +23,6 @@ from smtp_proto.many import Mailing
 from smtp_proto.outcome import Outcome
 from smtp_proto.transaction import Transaction, prepared
 
-from .addresses import paths_of
 from .conversations import Translated
 from .delivery import Content, Ready
 from .exceptions import SMTPServerDisconnected
@@ -256,7 +255,8 @@ class Batch:
             return
         mail, recipients = client._commands(ready)
         mailing, chunking = self._begun(), client._chunks(ready)
-        source = ready.source if ready.plain else prepared(mail, recipients, ready.source, chunking)
+        plain = ready.commands is not None
+        source = ready.source if plain else prepared(mail, recipients, ready.source, chunking)
         place.transaction = Transaction(
             mailing.session, mail, recipients, source, ready.outcome, mailing.pipelining, chunking, answered=mailing
         )
@@ -265,7 +265,7 @@ class Batch:
 
     def _in_parts(self, ready: Ready) -> bool:
         limits = ready.terms.limits
-        return bool(limits) and ("MAILMAX" in limits or len(cut(paths_of(ready.fit.recipients), limits)) > 1)
+        return bool(limits) and ("MAILMAX" in limits or len(cut(ready.paths, limits)) > 1)
 
     def _send_alone(self, ready: Ready) -> Flow[None]:
         """Send a message as `deliver` does, with nothing else in flight."""

@@ -20,6 +20,7 @@ from smtp_proto.internationalization import Headers, Way
 from smtp_proto.limits import deliver_within, in_parts, plan, used_up
 from smtp_proto.outcome import Outcome, Phase
 from smtp_proto.parameter import Parameter
+from smtp_proto.plain import plain_mail
 from smtp_proto.replies import Reply
 from smtp_proto.session import ClientSession
 from smtp_proto.sources import Source, octets_of, source_of
@@ -44,31 +45,38 @@ Content = Any
 class Ready:
     """A message that could be sent as it is: with the options and in the form that the server's offer asks for.
 
-    `at_once`: by the library's own methods.  `streamed`: the octets are with the source, not with `fit`.  `plain`: it
-    is ASCII throughout, with no options but our own, as nearly all mail is.
+    `commands`: MAIL and the RCPTs of mail that is `smtp_proto.plain`.  All other has `fit` and each recipient's
+    `parameters` instead.  `at_once`: by the library's own methods.  `streamed`: the octets are with the source, not
+    with `fit`.
     """
 
-    __slots__ = ("at_once", "fit", "outcome", "parameters", "plain", "source", "streamed", "terms")
+    # No tuple with names, as `Letter` is none.
+    __slots__ = ("at_once", "commands", "fit", "outcome", "parameters", "source", "streamed", "terms")
 
     def __init__(
         self,
         outcome: Outcome,
-        fit: Letter,
-        parameters: Sequence[Sequence[str]],
-        source: Source,
-        at_once: bool,
-        streamed: bool,
         terms: Terms,
-        plain: bool,
+        source: Source,
+        commands: tuple[Mail, list[Rcpt]] | None,
+        fit: Letter | None = None,
+        parameters: Sequence[Sequence[str]] = (),
+        at_once: bool = True,
+        streamed: bool = False,
     ) -> None:
         self.outcome = outcome
+        self.terms = terms
+        self.source = source
+        self.commands = commands
         self.fit = fit
         self.parameters = parameters
-        self.source = source
         self.at_once = at_once
         self.streamed = streamed
-        self.terms = terms
-        self.plain = plain
+
+    @property
+    def paths(self) -> list[str]:
+        """The recipients' forward-paths."""
+        return self.outcome.addresses if self.fit is None else paths_of(self.fit.recipients)
 
 
 _TEXT = {str}
@@ -236,21 +244,27 @@ class MailConversations(LoginConversations):
         sender = from_addr if from_addr.__class__ is str else one_address(from_addr)
         outcome = Outcome(recipients, sender)
         terms = self._agreed(untouched)
+        bare = kinds == _TEXT and not rcpt_options
+        if untouched and bare and not mail_options and (content.__class__ is bytes or isinstance(content, Composed)):
+            plain = plain_mail(sender, recipients, content, sized=terms.size)
+            if plain is not None:
+                mail, commands, source = plain
+                self._measure(outcome, source, terms)
+                return Ready(outcome, terms, source, (mail, commands))
         mail_options = self._usable(mail_options) if mail_options else ()
-        bare = not rcpt_options and kinds == _TEXT
         parameters: Sequence[Sequence[str]] = [()] * len(recipients)
         if not bare:
             rcpt_options = tuple(rcpt_options or ())
             parameters = [self._usable(options_for(recipient, rcpt_options)) for recipient in recipients]
         at_once = untouched or self._own(*STEPS)
-        source, streamed = None, False
+        given, streamed = None, False
         octets: bytes | Composed
         if isinstance(content, Source):
             streamed = True
             if isinstance(content, Composed):
                 octets = content
             else:
-                octets, source = b"", content
+                octets, given = b"", content
                 if self.has_extn("8bitmime") and not any(
                     option.upper().startswith("BODY=") for option in split_options(mail_options)
                 ):
@@ -268,21 +282,19 @@ class MailConversations(LoginConversations):
             reencode=self.reencode,
             binary_possible=at_once,
         )
-        if source is None:
-            source = source_of(fit.octets, fit.binary)
+        source = given or source_of(fit.octets, fit.binary)
         if source.size is not None and terms.size:
-            most = terms.most
-            if most is not None and source.size > most:
-                self._live()  # what the server has said is remembered longer than there is a connection
-                # RFC 1870 4 (1): better not sent at all than refused at its end.
-                problem = f"5.3.4 The message has {source.size} octets, and the server takes {most} (RFC 1870)"
-                outcome.mail = Reply(552, problem)
-            if not fit.options or not any(
-                isinstance(option, Parameter) and option.keyword == "SIZE" for option in fit.options
-            ):
+            self._measure(outcome, source, terms)
+            if not any(isinstance(option, Parameter) and option.keyword == "SIZE" for option in fit.options):
                 fit.options.insert(0, f"size={source.size}")
-        plain = fit.plain is not None and (bare or not any(parameters))
-        return Ready(outcome, fit, parameters, source, at_once, streamed, terms, plain)
+        return Ready(outcome, terms, source, None, fit, parameters, at_once, streamed)
+
+    def _measure(self, outcome: Outcome, source: Source, terms: Terms) -> None:
+        """RFC 1870 4 (1): better not sent at all than refused at its end."""
+        if terms.most is not None and source.size is not None and terms.size and source.size > terms.most:
+            self._live()  # what the server has said is remembered longer than there is a connection
+            problem = f"5.3.4 The message has {source.size} octets, and the server takes {terms.most} (RFC 1870)"
+            outcome.mail = Reply(552, problem)
 
     def _in_one_go(self, ready: Ready, progress: Progress | None, last: bool) -> Flow[Outcome]:
         """The short way: one transaction of the core."""
@@ -291,8 +303,8 @@ class MailConversations(LoginConversations):
         if progress is not None:
             progress = self._guarded(progress)
         if not ready.terms.limits:
-            source = ready.source if ready.plain else prepared(mail, recipients, ready.source, chunking)
-            outcome = ready.outcome
+            plain, outcome = ready.commands is not None, ready.outcome
+            source = ready.source if plain else prepared(mail, recipients, ready.source, chunking)
             return Transaction(session, mail, recipients, source, outcome, pipelining, chunking, progress).run(last)
         return deliver_within(
             session,
@@ -310,19 +322,18 @@ class MailConversations(LoginConversations):
 
     def _commands(self, ready: Ready) -> tuple[Mail, list[Rcpt]]:
         """MAIL and the RCPTs; what must not be sent is raised here, before anything is."""
-        fit, parameters = ready.fit, ready.parameters
         self.command_encoding = "ascii"
-        if ready.plain and fit.plain is not None:
-            plain = fit.plain.partition(b"\n")[2]
-            return Mail(fit.sender, fit.options), Rcpt.each(fit.recipients, plain=plain) if plain else []
+        if ready.commands is not None:
+            return ready.commands
+        fit, parameters = ready.fit, ready.parameters
+        assert fit is not None
         if any(option.lower() == "smtputf8" for option in fit.options):
             if not self.has_extn("smtputf8"):
                 raise self._lacking("SMTPUTF8 not supported by server")
             self.command_encoding = "utf-8"
         if fit.binary and not (self.has_extn("binarymime") and self.has_extn("chunking")):
             raise self._lacking("BINARYMIME or CHUNKING not supported by server")
-        addresses = [fit.sender, *fit.recipients]
-        sender, *paths = addresses if fit.plain is not None else paths_of(addresses)
+        sender, *paths = paths_of([fit.sender, *fit.recipients])
         # UnicodeEncodeError before anything is sent.
         " ".join([sender, *paths, *fit.options, *chain.from_iterable(parameters)]).encode(self.command_encoding)
         self._live()
@@ -332,7 +343,7 @@ class MailConversations(LoginConversations):
         return Mail(sender, split_options(fit.options)), recipients
 
     def _chunks(self, ready: Ready) -> Chunking:
-        return (self.chunking or ready.fit.binary) if ready.terms.chunking else False
+        return (self.chunking or ready.source.binary) if ready.terms.chunking else False
 
     def _guarded(self, progress: Progress) -> Progress:
         """`progress`, which must not call the client back."""
@@ -354,6 +365,7 @@ class MailConversations(LoginConversations):
     def _in_steps(self, ready: Ready) -> Flow[None]:
         """The long way, in as many transactions as the server's limits ask for."""
         outcome, fit, parameters = ready.outcome, ready.fit, ready.parameters
+        assert fit is not None
         if ready.streamed:  # `data` takes octets only
             octets = b"".join((yield from self._whole(ready.source)))
             fit = Letter(fit.sender, fit.recipients, octets, fit.options, fit.binary)

@@ -6,6 +6,11 @@ coroutines.
 
 The contract of a transport is `BlockingTransport`: a handful of small methods over raw octets, each with its own
 deadline in seconds (None: wait as long as it takes), which raise nothing but `OSError`.
+
+One more method is optional: ``exchange(flight, timeout, tell)`` performs a `smtp_proto.effects.Flight` without waiting
+before it is written: `poll` if it `looks`, `tell` of the octets, `send`, and with all of them written `receive` with
+`timeout`.  It sets `begun`, `written` and `unsent`.  For a flight that it cannot perform so it does nothing, and gives
+`NotImplemented`.
 """
 
 from __future__ import annotations
@@ -158,6 +163,14 @@ class BlockingDriver(Driver[BlockingTransport]):
         return transport.receive(self._left(effect))
 
     def _fly(self, transport: BlockingTransport, flight: Flight) -> bytes | None:
+        exchange = getattr(transport, "exchange", None)
+        if exchange is not None:
+            # Nothing waits before the octets are out, so the wait for the answer begins now.
+            octets = exchange(flight, self._begin(flight.answer), self.on_send)
+            if octets is not NotImplemented:
+                if flight.unsent:
+                    self._begin(flight.stage)
+                return octets  # type: ignore[no-any-return]  # by the contract
         if flight.looks:
             octets = transport.poll()
             if octets is not None:

@@ -8,9 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from smtp_proto.body import normalise_line_ends
 from smtp_proto.composed import Composed
 from smtp_proto.errors import InvalidArgument
-from smtp_proto.grammar import plain_paths
 from smtp_proto.internationalization import (
-    PLAIN,
     Body,
     BodyWay,
     Content,
@@ -32,12 +30,11 @@ HasExtension = Callable[[str], bool]
 class Letter:
     """What `sendmail` sends: addresses in the form in which they go out, octets, and the options that go with them.
 
-    `binary`: the octets go as they are, through BDAT.  `plain`: what `smtp_proto.grammar.plain_paths` gives for the
-    addresses.
+    `binary`: the octets go as they are, through BDAT.
     """
 
     # No tuple with names, whose fields take three times as long to read: there is one for each message.
-    __slots__ = ("binary", "octets", "options", "plain", "recipients", "sender")
+    __slots__ = ("binary", "octets", "options", "recipients", "sender")
 
     def __init__(
         self,
@@ -46,14 +43,12 @@ class Letter:
         octets: bytes | Composed,
         options: list[str],
         binary: bool,
-        plain: bytes | None = None,
     ) -> None:
         self.sender = sender
         self.recipients = recipients
         self.octets = octets
         self.options = options
         self.binary = binary
-        self.plain = plain
 
 
 def letter(
@@ -72,12 +67,7 @@ def letter(
     and for a message with NUL that it cannot take.
     """
     options = list(options)
-    # Asked without a call, for nearly all mail is octets.
-    content = octets.content if octets.__class__ is Composed else content_of(octets)  # type: ignore[arg-type]
-    if content is PLAIN and not options:
-        plain = plain_paths([sender, *recipients])
-        if plain is not None:
-            return Letter(sender, list(recipients), octets, options, False, plain)  # what nearly all mail is
+    content = octets.content if isinstance(octets, Composed) else content_of(octets)
     given = [option.upper() for option in split_options(options)]
     utf8_given = "SMTPUTF8" in given
     body_given = utf8_given or any(option.startswith("BODY=") for option in given)

@@ -275,16 +275,16 @@ _BODIES = (
     _core(
         "dots are stuffed across chunks",
         "body",
-        'if octets.startswith(b".") and self._at_line_start:',
-        "if False:",
+        'begins = octets.startswith(b".") and self._at_line_start',
+        "begins = False",
         "body.py",
     ),
-    _core("dots are stuffed within a chunk", "body", 'b"\\n..".join(', 'b"\\n.".join(', "body.py"),
+    _core("dots are stuffed within a chunk", "body", 'b"\\r\\n..".join(', 'b"\\r\\n.".join(', "body.py"),
     _core(
         "dots are stuffed in a whole text",
         "body",
-        'octets = octets.replace(b"\\r\\n.", b"\\r\\n..")',
-        "pass",
+        "octets = stuffed(self.for_bdat())",
+        "octets = self.for_bdat()",
         "groups.py",
     ),
     _core(

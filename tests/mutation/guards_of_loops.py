@@ -300,8 +300,8 @@ LOOPS = (
     in_core(
         "answers that are taken at once refuse nothing",
         "replies",
-        "            if code is None:\n                self._mixed = True\n                return []",
-        "            if code is None:\n                code = 250",
+        "code = _GOOD.get(line[:4])",
+        "code = _LAST.get(line[:4])",
         "groups.py",
     ),
     in_core(
