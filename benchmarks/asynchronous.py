@@ -1,5 +1,8 @@
 """Messages per second over connections of coroutines, beside aiosmtplib and smtpproto:
 ``python -m benchmarks.asynchronous``.
+
+"limit" is the loop over octets made beforehand that `benchmarks.throughput` has: no loop of coroutines, a blocking
+socket, so that nothing can be faster.
 """
 
 from __future__ import annotations
@@ -8,6 +11,7 @@ from typing import Any
 
 from benchmarks.measuring import Job, Table, installed, measure, ratio, verdict
 from benchmarks.sink import CHUNKING, NOTHING, PIPELINING, Offer, running_sink
+from benchmarks.throughput import way
 
 # Ours and the loop, theirs and the loop, what the server offers, how ours is made, recipients, messages, the target,
 # and the target for CPU.
@@ -36,8 +40,10 @@ def main() -> None:
             "ours/s",
             "ratio",
             "target",
+            "limit",
             "CPU of peer's",
             "target",
+            "limit",
         ),
     )
     for ours, loop, peer, their_loop, offer, options, to, count, target, cpu_target in rows:
@@ -48,10 +54,11 @@ def main() -> None:
                 [
                     Job("theirs", "asynchronous", {"library": peer, "loop": their_loop, **work}),
                     Job("ours", "asynchronous", {"library": ours, "loop": loop, **work, **options}),
+                    Job("limit", "limit", {"way": way(offer, options), "port": port, "to": to, "count": count}),
                 ]
             )
-        speed = found["ours"].rate / found["theirs"].rate
-        cpu = found["ours"].cpu_each / found["theirs"].cpu_each
+        speed, limit = (found[name].rate / found["theirs"].rate for name in ("ours", "limit"))
+        cpu, least = (found[name].cpu_each / found["theirs"].cpu_each for name in ("ours", "limit"))
         table.row(
             f"{ours} on {loop}",
             f"{peer} on {their_loop}",
@@ -61,10 +68,13 @@ def main() -> None:
             f"{found['ours'].rate:.0f}",
             ratio(speed),
             verdict(speed, target),
+            ratio(limit),
             ratio(cpu),
             verdict(cpu, round(cpu_target, 3), at_most=True) if cpu_target else "",
+            ratio(least),
         )
     crowd()
+    idle()
 
 
 def crowd() -> None:
@@ -85,6 +95,19 @@ def crowd() -> None:
     table.row(
         "smtp_asyncio", f"{ours.rate:.0f}", ratio(speed), verdict(speed, 3), f"{ours.extra / CONNECTIONS / 1024:.1f}"
     )
+
+
+def idle() -> None:
+    """Connections that nothing is done with."""
+    if not installed("aiosmtplib"):
+        return
+    libraries = ("aiosmtplib", "smtp_asyncio")
+    with running_sink(PIPELINING) as port:
+        work = {"loop": "asyncio", "port": port, "connections": CONNECTIONS}
+        found = measure([Job(library, "idle", {"library": library, **work}) for library in libraries])
+    table = Table(f"{CONNECTIONS} idle connections, each after a message", "library", "memory added, KB a connection")
+    for library in libraries:
+        table.row(library, f"{found[library].extra / CONNECTIONS / 1024:.1f}")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ PIECE = 65536
 READ = 65536
 SINGLE = b"250 2.1.5 Ok\r\n"
 FLIGHT = b"".join(b"250 2.1.5 <recipient%d@example.org> Ok\r\n" % number for number in range(64))
+DRIP = 1000, 8000  # octets of one line that comes octet by octet
 EHLO = b"250-mx.example.org\r\n" + b"250-PIPELINING\r\n" * 13 + b"250 SIZE 10240000\r\n"
 
 
@@ -96,6 +97,23 @@ def replies(octets: bytes, reads: int) -> Callable[[], object]:
     return read
 
 
+def dripped(size: int, reads: int) -> Callable[[], object]:
+    """A reply of one line, octet by octet."""
+    from smtp_proto.replies import ReplyReader
+
+    octets = [b"%c" % octet for octet in b"250 " + b"x" * (size - 6) + b"\r\n"]
+
+    def read() -> None:
+        reader, reply = ReplyReader(), None
+        for _ in range(reads):
+            for octet in octets:
+                reader.feed(octet)
+                reply = reader.next_reply()
+            assert reply is not None
+
+    return read
+
+
 WORKS: dict[tuple[str, str], Callable[[], Callable[[], object]]] = {
     ("smtplib", "one line"): lambda: replies_of_smtplib(SINGLE, 6400),
     ("ours", "one line"): lambda: replies(SINGLE, 6400),
@@ -104,6 +122,8 @@ WORKS: dict[tuple[str, str], Callable[[], Callable[[], object]]] = {
     ("smtplib", "15-line EHLO"): lambda: replies_of_smtplib(EHLO, 400),
     ("ours", "15-line EHLO"): lambda: replies(EHLO, 400),
 }
+for _size in DRIP:
+    WORKS["ours", f"{_size} octets"] = partial(lambda size: dripped(size, max(DRIP) // size), _size)
 for _name, _make in MESSAGES.items():
     WORKS["smtplib", _name] = partial(lambda make: stuffing_of_smtplib(make()), _make)
     for _encoder in ("DataEncoder", "LineEndEncoder"):
@@ -137,6 +157,12 @@ def main() -> None:
         )
         speed = found["smtplib"].cpu / found["ours"].cpu
         table.row(name, ratio(speed), verdict(speed, target))
+    short, long = (f"{size} octets" for size in DRIP)
+    found = measure([Job(work, "codec", {"library": "ours", "work": work, "count": 20}) for work in (short, long)])
+    # As many octets in both: a search that began anew with each octet would take eight times as long.
+    growth = found[long].cpu / found[short].cpu
+    table = Table("A reply of one line that comes octet by octet", "line", "beside", "time for each octet", "target")
+    table.row(long, short, ratio(growth), verdict(growth, 1.2, at_most=True))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ job imports the library that it is about and no other, so that memory is that li
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import json
@@ -220,6 +221,27 @@ def crowd(
     return under(loop, work)
 
 
+def idle(library: str, loop: str, port: int, connections: int, size: int = 2048, **options: Any) -> Figures:
+    """Connections that have each sent a message and are kept; memory is what they add."""
+
+    async def work() -> Figures:
+        octets = content(size)
+
+        async def one(stack: contextlib.AsyncExitStack) -> None:
+            smtp = await stack.enter_async_context(coroutine_client(library, port, options))
+            await smtp.sendmail(SENDER, recipients(1), octets)
+
+        async with contextlib.AsyncExitStack() as stack:
+            await one(stack)
+            watch = Stopwatch()
+            watch.start()
+            for _ in range(connections):
+                await one(stack)
+            return watch.stop(connections)
+
+    return under(loop, work)
+
+
 def under(loop: str, work: Callable[[], Awaitable[Figures]]) -> Figures:
     """Run a coroutine under a loop."""
     if loop == "trio":
@@ -296,6 +318,7 @@ JOBS: dict[str, Callable[..., Figures]] = {
     "blocking_many": blocking_many,
     "codec": codec,
     "crowd": crowd,
+    "idle": idle,
     "large": large,
     "limit": limit,
     "once": once,

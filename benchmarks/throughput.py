@@ -27,6 +27,11 @@ ROWS: list[tuple[Offer, dict[str, Any], int, str, float, int]] = [
 ]
 
 
+def way(offer: Offer, options: dict[str, Any]) -> str:
+    """How a message goes with this offer and these options, as `benchmarks.jobs.limit` has it."""
+    return "step by step" if offer is NOTHING else "eager" if options else "pipelined"
+
+
 def compare(
     offer: Offer, options: dict[str, Any], to: int, method: str, count: int, processor: int
 ) -> dict[str, Figures]:
@@ -40,8 +45,7 @@ def compare(
             ours = Job("ours", "blocking_many", {**work, **options})
         jobs = [theirs, ours]
         if method == "sendmail":
-            way = "step by step" if offer is NOTHING else "eager" if options else "pipelined"
-            jobs.append(Job("limit", "limit", {"way": way, **work}))
+            jobs.append(Job("limit", "limit", {"way": way(offer, options), **work}))
         return measure(jobs, processor=processor)
 
 
