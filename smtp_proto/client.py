@@ -479,7 +479,7 @@ class ClientConnection:
         """
         queue = self._queue
         due = len(queue)
-        if not due or queue[0].row not in _GROUPED or self.closed or self._chunk_left or self._error is not None:
+        if not due or self.closed or self._chunk_left or self._error is not None:
             return (), ()
         if due == 1:
             return self._answer_alone(queue[0])
@@ -540,9 +540,10 @@ class ClientConnection:
 
     def _answer_alone(self, command: Command) -> tuple[Sequence[Command], Sequence[Reply]]:
         """`answers` where one command is outstanding."""
-        row = TABLE[command.row]
-        if self.lmtp and self._special_in_lmtp(command.row, self._accepted):
+        name = command.row
+        if name not in _GROUPED or (self.lmtp and self._special_in_lmtp(name, self._accepted)):
             return (), ()
+        row = TABLE[name]
         reply = self._reader.alone(row.digit)
         if reply is None:
             return (), ()

@@ -152,8 +152,8 @@ class _Envelope(Command):
                 _set_parameters(command, parameters)
             _set_line(command, begin + octets + end)
             return [command]
-        # Nothing but the ends of the lines is one in there.
-        lines = (begin + octets.replace(b"\n", end + begin) + end).splitlines(keepends=True)
+        # There is no NUL in any of them.
+        lines = (begin + octets.replace(b"\n", end + b"\0" + begin) + end).split(b"\0")
         commands = list(map(_new, repeat(cls, len(paths))))
         # `any`, to which nothing is true here, goes through all without a line of Python for each.
         any(map(_set_path, commands, paths))

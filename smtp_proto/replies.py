@@ -195,7 +195,7 @@ class ReplyReader:
         self._at = 0
         self._mixed = False  # there is something in it that is not for `run`
         # Servers answer one recipient, and one message, like the other, and a reply never changes: lines as they came,
-        # and what was made of them.
+        # but for their LF, and what was made of them.
         self._known: dict[bytes, Reply] = {}
         self._ready: list[Reply] = []  # made of what came before all that, and not given out; the next one last
         self._code = b""  # of the reply under way; empty between replies
@@ -290,9 +290,11 @@ class ReplyReader:
     def alone(self, severity: int) -> Reply | None:
         """The reply, if all that has come is one, of one line and this severity, and nothing was given out of it yet.
         Else nothing is given out."""
-        octets = self._segment
-        reply = self._known.get(octets) or self._known_by_now(octets)
-        if reply is None or self._at or reply.code // 100 != severity:
+        line, end, rest = self._segment.partition(b"\n")
+        if rest or not end or self._at:
+            return None
+        reply = self._known.get(line) or self._known_by_now(line)
+        if reply is None or reply.code // 100 != severity:
             return None
         self._segment = b""
         return reply
@@ -305,13 +307,9 @@ class ReplyReader:
         octets = self._segment
         if self._mixed or not octets:
             return []
-        if self._at:
-            octets = octets[self._at :]
         # By functions in C as far as may be: with many recipients a line of Python for each takes ten times as long.
-        count = octets.count(b"\n")
-        lines = octets.splitlines(keepends=True) if count <= most else []
-        # Where the count is another one, the last line has no end, or a CR stands within one.
-        if count == len(lines):
+        lines = (octets[self._at :] if self._at else octets).split(b"\n", most)
+        if not lines.pop():  # else the last one has no end, or there are too many
             replies: list[Any] = list(map(self._known.get, lines))
             if all(replies) or all(replies := [self._known.get(line) or self._known_by_now(line) for line in lines]):
                 self._segment = b""
@@ -321,18 +319,18 @@ class ReplyReader:
         return []
 
     def _known_by_now(self, line: bytes) -> Reply | None:
-        """The reply, if this is one of one line, whole, that is no refusal; else None."""
+        """The reply, if this is one of one line that is no refusal; else None.  The line is without its LF."""
         code = _GOOD.get(line[:4])
-        if code is None or line.find(b"\n") + 1 != len(line) or len(line) > MAX_REPLY_LINE:
+        if code is None or len(line) >= MAX_REPLY_LINE:
             return None
         reply = _new(Reply)
         _set_code(reply, code)
-        if line[-2] == _CR:
-            _set_lines(reply, (line[4:-2],))
-        else:
+        if line[-1] == _CR:
             _set_lines(reply, (line[4:-1],))
-            _set_raw(reply, line)
-        if len(line) <= MAX_KNOWN_LINE:
+        else:
+            _set_lines(reply, (line[4:],))
+            _set_raw(reply, line + b"\n")
+        if len(line) < MAX_KNOWN_LINE:
             known = self._known
             if len(known) == MAX_KNOWN:
                 known.clear()  # those that come again will be there again

@@ -37,6 +37,9 @@ class Source:
     """
 
     __slots__ = ("at_hand", "binary", "chunks", "encoded", "length", "restart", "size", "whole")
+    length: int | None
+    size: int | None
+    encoded: int | None
 
     def __init__(
         self,
@@ -52,9 +55,6 @@ class Source:
         self.at_hand = at_hand
         self.binary = binary
         self.whole = whole
-        self.length: int | None
-        self.size: int | None
-        self.encoded: int | None
         if whole is not None:
             self.length = whole.length
             self.size = self.encoded = size = len(whole.octets)

@@ -279,7 +279,7 @@ def test_one_of_many(line: bytes) -> None:
     assert reader.quiet
 
 
-@pytest.mark.parametrize("octets", [b"250 a", b"250-a\r\n", b"550 a\r\n", b"250 a\r\r\n250 b\r\n", b"250\r\n"])
+@pytest.mark.parametrize("octets", [b"250 a", b"250-a\r\n", b"550 a\r\n", b"250 a\r\n250 b", b"250\r\n"])
 def test_none_of_many(octets: bytes) -> None:
     """What is no whole reply of one line, or refuses something, is not taken with others; read, it is what it is."""
     reader = ReplyReader()
@@ -301,7 +301,7 @@ def test_known_replies_are_few() -> None:
     for line in (longest, line_of(MAX_KNOWN_LINE + 1)):
         reader.feed(line)
         assert reader.alone(2) is not None
-        assert (line in reader._known) is (line is longest)
+        assert (line[:-1] in reader._known) is (line is longest)
 
 
 # -- limits ------------------------------------------------------------------------------------------------------------
