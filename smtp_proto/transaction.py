@@ -131,12 +131,13 @@ class Transaction(MessageWriter):
         super().__init__(session, outcome, progress)
         self.size = size = source.encoded or 0
         self.chunked = bool(chunking) and source.encoded is not None
-        self.eager = self.chunked and pipelining and chunking == "eager" and size <= EAGER_SIZE
+        eager = self.chunked and pipelining and chunking == "eager"
+        self.eager = eager and size <= EAGER_SIZE and bool(recipients)  # behind MAIL alone no chunk may be sent
         self.small = source.whole is not None
         self._pipelining = pipelining
         self._source = source
         self._mail = mail
-        self._recipients = recipients
+        self._recipients = [*recipients]  # whose list it was may go on with it
         self._asked = len(outcome.replies)
         self._answered = answered
 

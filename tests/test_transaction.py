@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from smtp_proto.errors import ConnectionLost
-from smtp_proto.outcome import Phase
+from smtp_proto.outcome import Fate, Outcome, Phase
 from smtp_proto.replies import Reply
-from smtp_proto.transaction import deliver
+from smtp_proto.sources import source_of
+from smtp_proto.transaction import Transaction, deliver
 
-from .deliveries import MESSAGE, SENDER, WAYS, Delivery, Way, every_way, every_way_with_data, recipients
+from .deliveries import EAGER, MESSAGE, SENDER, WAYS, Delivery, Way, every_way, every_way_with_data, recipients
 from .flows import Pieces, Scripted, at_random, introduced, single, whole
 
 # -- delivered --------------------------------------------------------------------------------------------------------
@@ -73,13 +74,39 @@ def test_all_recipients_are_refused(way: Way) -> None:
     assert delivery.in_step
 
 
-@every_way
-def test_no_recipients_at_all(way: Way) -> None:
+@pytest.mark.parametrize("message", [MESSAGE, b"x" * 100_000], ids=["small", "large"])
+@pytest.mark.parametrize("way", [*WAYS, *EAGER], ids=str)
+def test_no_recipients_at_all(way: Way, message: bytes) -> None:
     """With nobody to send it to, a message is not announced."""
-    delivery = Delivery(way, to=0)
+    delivery = Delivery(way, to=0, message=message)
     assert not delivery.result.delivered
     assert delivery.rows == ["MAIL", "RSET"]
     assert delivery.in_step
+
+
+@pytest.mark.parametrize("way", [*WAYS, *EAGER], ids=str)
+def test_no_recipients_and_no_answer(way: Way) -> None:
+    """Lost behind its MAIL, a message to nobody was not sent."""
+    flow = deliver(introduced(lmtp=way.lmtp), SENDER, [], MESSAGE, pipelining=way.pipelining, chunking=way.chunking)
+    with pytest.raises(ConnectionLost) as caught:
+        Scripted([b""]).run(flow)
+    assert caught.value.outcome is not None
+    assert caught.value.outcome.fate is Fate.NOT_SENT
+
+
+@pytest.mark.parametrize("way", [*WAYS, *EAGER], ids=str)
+def test_recipients_in_a_list_that_changes(way: Way) -> None:
+    """Whoever goes on with the list of the recipients changes nothing of the transaction that was made with it."""
+    answers = [b"250 m\r\n", b"250 r\r\n", b"250 r\r\n", *([] if way.chunking else [b"354 go\r\n"])]
+    final = b"250 q\r\n" * (2 if way.lmtp else 1)
+    script = [b"".join(answers), final] if way.pipelining else [*answers, final]
+    given, outcome = recipients(2), Outcome(["one", "two"])
+    session = introduced(lmtp=way.lmtp)
+    transaction = Transaction(session, SENDER, given, source_of(MESSAGE), outcome, way.pipelining, way.chunking)
+    given.clear()
+    assert Scripted(script).run(transaction.run(last=False)) is outcome
+    assert [recipient.delivered for recipient in outcome.recipients] == [True, True]
+    assert session.connection.at_boundary
 
 
 @every_way_with_data
