@@ -59,7 +59,7 @@ class Group:
     """An envelope that goes out as one (RFC 2920 3.1): MAIL and at least one RCPT, what stands `before` them (RSET, or
     nothing), and behind them DATA, or the `chunk` that is the whole message with its BDAT, or nothing."""
 
-    __slots__ = ("chunk", "commands", "mail", "recipients", "state", "ticket")
+    __slots__ = ("chunk", "commands", "first", "mail", "state", "ticket")
 
     def __init__(
         self,
@@ -71,9 +71,9 @@ class Group:
         chunk: bytes | None = None,
     ) -> None:
         self.mail = mail
-        self.recipients = recipients
         self.chunk = chunk
         self.commands: list[Command] = [*before, mail, *recipients]
+        self.first = len(before) + 1  # RCPT, by its number
         self.state = _RCPT  # behind it, if nothing is refused
         if chunk is not None:
             self.commands.append(Bdat(len(chunk), last=True))
@@ -95,7 +95,8 @@ class Group:
     @property
     def left_open(self) -> list[Command]:
         """The recipients of the transaction that it leaves open."""
-        return [] if self.state is _READY else [*self.recipients]
+        # Of the commands as they were sent: whose list the recipients were may have gone on with it.
+        return [] if self.state is _READY else self.commands[self.first : -1 if self.state is _DATA else None]
 
 
 def _with_utf8(mail: Mail) -> bool:
@@ -254,7 +255,6 @@ class ClientConnection:
         """
         if self._error is not None:
             raise copy(self._error)
-        state = self._sent or self.sent_state
         state = self._one_by_one(commands, self._sent or self.sent_state, chunk)
         octets = b"".join(map(_line_of, commands))
         # Interrupted from here on, there is output, and so something is under way.
@@ -619,7 +619,7 @@ class ClientConnection:
             if code // 100 == 2:
                 self._extensions = None  # the session begins anew, for somebody who may be offered something else
         elif name in _PLAIN_ANSWERS:
-            without_enhanced_status(reply)
+            reply = without_enhanced_status(reply)
             if reply.code // 100 == 2 and name != "greeting":
                 self._extensions = Extensions.from_reply(reply) if name != "HELO" else None
         elif state is State.DATA:

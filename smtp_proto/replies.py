@@ -12,6 +12,7 @@ import re
 from base64 import b64encode
 from collections import deque
 from collections.abc import Callable, Iterable
+from copy import copy
 from itertools import repeat
 from operator import itemgetter
 from typing import Any
@@ -152,7 +153,11 @@ def printable(text: str) -> str:
 
 
 def without_enhanced_status(reply: Reply) -> Reply:
-    """`reply`, whose text is known not to begin with an enhanced status code, whatever it looks like."""
+    """A copy of `reply`, whose text is known not to begin with an enhanced status code, whatever it looks like.
+
+    The reply itself may be an answer to another command, too: a reader gives out again what it has made before.
+    """
+    reply = copy(reply)
     set_field(reply, "_enhanced", None)
     return reply
 

@@ -74,6 +74,19 @@ def test_no_enhanced_status_where_there_can_be_none() -> None:
     assert pair.exchange(SENDER, Reply(250, text)).reply.enhanced == (2, 1, 0)
 
 
+def test_enhanced_status_of_a_reply_that_ehlo_has_too() -> None:
+    """Words that answer EHLO behind another command are without an enhanced status there, and there alone."""
+    client = pair_in(State.READY).client
+    given: list[Reply] = []
+    for commands in ([Rset()], [Rset(), Ehlo("client.test")], [Rset()]):
+        for command in commands:
+            client.send(command)
+        client.receive_data(b"250 2.0.0 ok\r\n" * len(commands))
+        while client.waiting:
+            given += client.answers()[1] or [only([client.next_event()], ReplyReceived).reply]
+    assert [reply.enhanced for reply in given] == [(2, 0, 0), (2, 0, 0), None, (2, 0, 0)]
+
+
 def test_smtputf8_is_asked_for_before_it_is_used() -> None:
     """An address that is not ASCII is sent only in a transaction with SMTPUTF8 (RFC 6531 3.4), a mistake changes
     nothing, and without strictness it is the server's to judge."""

@@ -139,6 +139,21 @@ def test_an_envelope_is_its_commands(
         assert together.transactions == alone.transactions
 
 
+@pytest.mark.parametrize("end", [None, Data()])
+@pytest.mark.parametrize("lmtp", [True, False])
+def test_recipients_in_a_list_that_changes(end: Data | None, lmtp: bool) -> None:
+    """Whoever goes on with the list of the recipients changes nothing of an envelope that was made with it: in LMTP as
+    many answers to the message are due as there were."""
+    client = pair_in(State.READY, lmtp=lmtp).client
+    given = [RECIPIENT, RECIPIENT]
+    client.send_envelope(Group((), SENDER, given, data=end))
+    given.clear()
+    client.receive_data(b"250 ok\r\n" * 3 + b"354 go\r\n" * (end is not None))
+    client.answers()
+    assert not client.waiting
+    assert client.accepted == (RECIPIENT, RECIPIENT)
+
+
 def test_a_chunk_of_no_command() -> None:
     """A chunk without a command is refused."""
     client = pair_in(State.RCPT).client
