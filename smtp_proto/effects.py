@@ -62,16 +62,19 @@ class Send(Effect[Sent]):
     Looking at what arrives while writing is how an early refusal is seen, and why two full buffers do not deadlock.
     The deadline (that of `stage`) is on progress: it starts again whenever an octet could be written; with `again`, the
     one of the `Send` before it, which wrote nothing, runs on.  With `listen=False` nothing is read: for a server, whose
-    input may be a flood and can wait.
+    input may be a flood and can wait.  `rest`: it was all in the effect before it already, for who tells what goes out.
     """
 
-    __slots__ = ("again", "chunks", "listen", "stage")
+    __slots__ = ("again", "chunks", "listen", "rest", "stage")
 
-    def __init__(self, chunks: list[bytes], stage: Stage, listen: bool = True, again: bool = False) -> None:
+    def __init__(
+        self, chunks: list[bytes], stage: Stage, listen: bool = True, again: bool = False, rest: bool = False
+    ) -> None:
         self.chunks = chunks
         self.stage = stage
         self.listen = listen
         self.again = again
+        self.rest = rest
 
 
 class Receive(Effect[bytes]):
@@ -102,9 +105,10 @@ class Flight(Effect[bytes | None]):
     """Octets and the first ones of their answer: a `Poll` if it `looks`, a `Send`, and a `Receive` with the deadline of
     `answer`, in one.
 
-    It ends early where anything arrives before the first octet was written, for that is no answer, or before the last.
-    `begun` and `written` say how far it has come, also where it raises: with `begun`, octets may be out, and with
-    `written` all are; in between, `unsent` has the rest.
+    It ends early where anything arrives before the first octet was written, for that is no answer, or before the last;
+    and it may, with None, where the rest has to wait until the peer has read.  `begun` and `written` say how far it has
+    come, also where it raises: with `begun`, octets may be out, and with `written` all are; in between, `unsent` has
+    the rest.
 
     `steps` is what it does in the other effects, and so drivers need not know of it: flows only ask for it where they
     are told that their driver performs it (`ClientSession.flights`): one effect takes less time than three.

@@ -140,11 +140,13 @@ class ClientSession:
         """
         return self._write(self.connection.data_to_send(), stage, hear)
 
-    def _write(self, unsent: list[bytes], stage: Stage, hear: Hear | None, again: bool = False) -> Flow[bool]:
+    def _write(
+        self, unsent: list[bytes], stage: Stage, hear: Hear | None, again: bool = False, rest: bool = False
+    ) -> Flow[bool]:
         while unsent:
             chunks = unsent
             try:
-                received, unsent = yield Send(chunks, stage, again=again)
+                received, unsent = yield Send(chunks, stage, again=again, rest=rest)
             except OSError as error:
                 yield from self._after_failed_write(error)
                 return False
@@ -152,7 +154,7 @@ class ClientSession:
                 return True
             if not self._overheard(received, unsent, hear):
                 return False
-            again = _octets(unsent) == _octets(chunks)
+            again, rest = _octets(unsent) == _octets(chunks), True
         return True
 
     def _after_failed_write(self, error: OSError) -> Flow[None]:
@@ -300,7 +302,9 @@ class ClientSession:
         if flight.begun:
             unsent = list(flight.unsent)
             again = _octets(unsent) == len(flight.octets)
-            return self._overheard(octets, unsent, hear) and (yield from self._write(unsent, flight.stage, hear, again))
+            if not self._overheard(octets, unsent, hear):
+                return False
+            return (yield from self._write(unsent, flight.stage, hear, again, rest=True))
         assert octets is not None
         connection.withdraw()
         self._take_in(octets)

@@ -82,9 +82,9 @@ class Driver(Generic[Transport]):
         self._deadline: float | None = None
 
     def _chunks(self, effect: Send) -> list[bytes]:
-        """What is to be written, when whoever wants to know has been told."""
+        """What is to be written, when whoever wants to know has been told: once, however often it takes to write it."""
         chunks = effect.chunks
-        if self.on_send is not None:
+        if self.on_send is not None and not effect.rest:
             if len(chunks) > 1:
                 chunks = [b"".join(chunks)]
             if chunks[0]:
