@@ -343,7 +343,9 @@ class MailConversations(LoginConversations):
         return Mail(sender, split_options(fit.options)), recipients
 
     def _chunks(self, ready: Ready) -> Chunking:
-        return (self.chunking or ready.source.binary) if ready.terms.chunking else False
+        # Not the source: that of chunks does not know what its message was declared to be.
+        binary = ready.fit is not None and ready.fit.binary
+        return (self.chunking or binary) if ready.terms.chunking else False
 
     def _guarded(self, progress: Progress) -> Progress:
         """`progress`, which must not call the client back."""

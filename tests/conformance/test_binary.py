@@ -45,6 +45,16 @@ def test_octets(backend: Backend, kind: str, options: list[str]) -> None:
 
 
 @KINDS
+def test_chunks(backend: Backend, kind: str) -> None:
+    """Chunks that are declared to be BINARYMIME go so, too, whether or not a client sends others by BDAT."""
+    chunks = [b"Subject: x\r\n\r\n", b"y\r\n"]
+    with smtp_blocking.Server(settings=OFFER, lmtp=kind == "LMTP") as server, backend.connect(server, kind) as client:
+        client.chunking = False
+        assert client.sendmail("a@client.test", ["b@mx.test", "c@mx.test"], chunks, ["BODY=BINARYMIME"]) == {}
+    assert only(server).content == b"".join(chunks)
+
+
+@KINDS
 def test_an_email_message(backend: Backend, kind: str) -> None:
     """What `email` would change on its way out, the line ends within a binary part, is in base64, and arrives."""
     message = EmailMessage()
