@@ -59,7 +59,7 @@ class Group:
     """An envelope that goes out as one (RFC 2920 3.1): MAIL and at least one RCPT, what stands `before` them (RSET, or
     nothing), and behind them DATA, or the `chunk` that is the whole message with its BDAT, or nothing."""
 
-    __slots__ = ("chunk", "commands", "first", "mail", "state", "ticket")
+    __slots__ = ("chunk", "commands", "first", "mail", "recipients", "state", "ticket")
 
     def __init__(
         self,
@@ -74,6 +74,7 @@ class Group:
         self.chunk = chunk
         self.commands: list[Command] = [*before, mail, *recipients]
         self.first = len(before) + 1  # RCPT, by its number
+        self.recipients = len(recipients)
         self.state = _RCPT  # behind it, if nothing is refused
         if chunk is not None:
             self.commands.append(Bdat(len(chunk), last=True))
@@ -96,7 +97,7 @@ class Group:
     def left_open(self) -> list[Command]:
         """The recipients of the transaction that it leaves open."""
         # Of the commands as they were sent: whose list the recipients were may have gone on with it.
-        return [] if self.state is _READY else self.commands[self.first : -1 if self.state is _DATA else None]
+        return [] if self.state is _READY else self.commands[self.first : self.first + self.recipients]
 
 
 def _with_utf8(mail: Mail) -> bool:
@@ -272,6 +273,7 @@ class ClientConnection:
         octets = b"".join(map(_line_of, commands))
         if (
             not octets.isascii()
+            or not group.recipients  # without them it is no envelope
             or (chunk is not None and self.lmtp)  # which is answered for each recipient
             or self._refuse(first, TABLE[first.row], state, queue[-1].row if queue else None, None) is not None
             # RSET may stand wherever MAIL may, and then MAIL behind it.

@@ -99,7 +99,7 @@ def test_a_group_with_a_chunk(group: list[Command], end: Command, chunk: bytes, 
 @given(
     before=st.sampled_from([[], [], [Rset()]]),
     mail=st.sampled_from([SENDER, SENDER, UTF8_SENDER, UTF8_RECIPIENTS_SENDER]),
-    recipients=st.lists(st.sampled_from([RECIPIENT, RECIPIENT, UTF8_RECIPIENT]), min_size=1, max_size=3),
+    recipients=st.lists(st.sampled_from([RECIPIENT, RECIPIENT, UTF8_RECIPIENT]), max_size=3),
     end=st.sampled_from([None, Data(), b"abc", b""]),
     state=st.sampled_from([state for state in State if state is not State.GREETING]),
     strict=st.booleans(),
