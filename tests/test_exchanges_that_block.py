@@ -180,12 +180,23 @@ def test_a_large_one_is_listened_to(peers: Peers, monkeypatch: pytest.MonkeyPatc
         assert (result, steps) == (b"", [AT_ONCE[Stage.COMMAND]])
 
 
-def test_without_a_deadline(peers: Peers) -> None:
-    """A wait for ever ends with the answer, and with the end."""
+@pytest.mark.parametrize("owner", [None, 0.0, 5.0], ids=["blocking", "without blocking", "a timeout"])
+def test_without_a_deadline(peers: Peers, owner: float | None) -> None:
+    """A wait for ever ends with the answer, and with the end, whatever timeout the socket shows."""
     conversation = Conversation(peers, dict.fromkeys(Stage))
-    peers.theirs.send(b"250 ok\r\n")
-    flight = Flight(OCTETS, Stage.BODY, Stage.COMMAND, looks=False)
-    assert conversation.driver.run(flying(flight)) == b"250 ok\r\n"
-    peers.theirs.shutdown(socket.SHUT_WR)
-    flight = Flight(OCTETS, Stage.BODY, Stage.COMMAND, looks=False)
-    assert conversation.driver.run(flying(flight)) == b""
+    peers.ours.settimeout(owner)
+    peers.theirs.settimeout(PATIENCE)
+
+    def serve() -> None:
+        for answer in (lambda: peers.theirs.send(b"250 ok\r\n"), lambda: peers.theirs.shutdown(socket.SHUT_WR)):
+            left = len(OCTETS)
+            while left:
+                left -= len(peers.theirs.recv(left))
+            answer()
+
+    server = threading.Thread(target=serve)
+    server.start()
+    for expected in (b"250 ok\r\n", b""):
+        flight = Flight(OCTETS, Stage.BODY, Stage.COMMAND, looks=False)
+        assert conversation.driver.run(flying(flight)) == expected
+    server.join(PATIENCE)

@@ -290,6 +290,19 @@ def test_none_of_many(octets: bytes) -> None:
     assert read([octets]) == read([octets[:3], octets[3:]])
 
 
+@pytest.mark.parametrize("end", [b"\r\n", b"\n"])
+def test_longest_of_many(end: bytes) -> None:
+    """What is longer than a line may be is not taken at once, alone or with others; the longest is."""
+    for excess in (0, 1):
+        line = b"250 " + b"x" * (MAX_REPLY_LINE - 4 - len(end) + excess) + end
+        for count in (1, 2):
+            reader = ReplyReader()
+            reader.feed(line * count)
+            taken = [reader.alone(2)] if count == 1 else reader.run(count)
+            assert [reply.raw for reply in taken if reply] == [line] * count * (not excess)
+            assert reader.quiet is (excess == 0)
+
+
 def test_known_replies_are_few() -> None:
     """What is remembered of replies is bounded: in number, and each in length."""
     reader = ReplyReader()

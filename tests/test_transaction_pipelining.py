@@ -288,6 +288,17 @@ def test_eager_is_one_flight(lmtp: bool) -> None:
     assert [type(effect) for effect in peer.effects] == [Poll, Send, Receive]
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_eager_and_as_many_answers_as_commands(count: int) -> None:
+    """In LMTP the message has an answer for each recipient: as many as there were commands need not be all."""
+    finals = [b"250 q%d\r\n" % number for number in range(count)]
+    peer = Scripted([b"250 m\r\n" + b"250 r\r\n" * count + finals[0], *finals[1:]])
+    session = introduced(lmtp=True)
+    outcome = peer.run(deliver(session, SENDER, recipients(count), MESSAGE, pipelining=True, chunking="eager"))
+    assert [str(recipient.final) for recipient in outcome.recipients] == [f"250 q{number}" for number in range(count)]
+    assert session.connection.at_boundary
+
+
 @pytest.mark.parametrize("answered", [b"250 m\r\n", b"250 m\r\n250 r\r\n", b"250 m\r\n250 r\r\n250 r\r\n"])
 @pytest.mark.parametrize("end", [b"", TimeoutError("timed out"), b"x" * 9000])
 def test_eager_and_the_answer_to_the_message_is_lost(answered: bytes, end: bytes | BaseException) -> None:
