@@ -199,6 +199,27 @@ def test_every_line(way: str) -> None:
     assert number > 1000
 
 
+def test_every_line_between_an_envelope_and_its_flight() -> None:
+    """Interrupted with an envelope put together and nothing asked of the driver, the client is not used on."""
+    for number in count(1):
+        with ScriptedServer([Obliging(b"PIPELINING")]) as server:
+            client = smtp_blocking.SMTP(server.host, server.port, "client.test", PATIENCE)
+            client.ehlo()
+            tracer, before = Tracer(number, "flight"), sys.gettrace()
+            try:
+                sys.settrace(tracer)
+                client.sendmail("a@client.test", ["b@mx.test", "c@mx.test"], MESSAGE)
+            except Interrupted:
+                with pytest.raises(smtp_blocking.SMTPServerDisconnected):
+                    client.noop()
+            finally:
+                sys.settrace(before)
+            client.close()
+        if not tracer.place:
+            break
+    assert number > 3
+
+
 class Keeping(Handler):
     """The numbers of the messages that came to their end, in order."""
 

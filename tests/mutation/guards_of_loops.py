@@ -246,7 +246,7 @@ LOOPS = (
         "smtp_surface/client",
         "begun = self._driver.touched or connection.pending_output or (connection.closed and not failed)",
         "begun = self._driver.touched or connection.pending_output",
-        "hostile/test_interrupts.py",
+        "hostile/test_interrupts.py::test_every_line_between_an_envelope_and_its_flight",
     ),
     outside(
         "the wait for an answer begins behind the last octet (asyncio)",
