@@ -36,7 +36,7 @@ from smtp_surface.kinds import OverLMTP, OverTLS
 from smtp_surface.names import *  # noqa: F403  # the same in every backend
 from smtp_surface.replies import OLDSTYLE_AUTH as OLDSTYLE_AUTH
 from smtp_surface.timeouts import NOT_GIVEN as _DEFAULT_TIMEOUT
-from smtp_surface.timeouts import shown_timeout, timeouts_of
+from smtp_surface.timeouts import bounded, shown_timeout, timeouts_of
 from smtp_surface.without_loop import Given, RawTransport
 
 from .transport import SocketTransport, is_socket
@@ -178,7 +178,7 @@ class SMTP(BlockingSMTP):
         if transport.timeout != self._shown_timeout:
             # Somebody has called `sock.settimeout`, which is how `smtplib` is told to wait longer or shorter.
             self._shown_timeout = transport.timeout
-            self._driver.timeouts = dict.fromkeys(Stage, transport.timeout)
+            self._driver.timeouts = dict.fromkeys(Stage, bounded(transport.timeout))
         return super()._live()
 
     def _cut(self, sock: Any) -> None:

@@ -25,8 +25,8 @@ class AsyncSending(Occupant):
     """The outcomes of `send_many`, in the order of the messages: an asynchronous iterator, and a context manager."""
 
     def __init__(self, client: AsyncSMTP, batch: Batch) -> None:
+        self._client = client  # which `__del__` needs, from when on there is a batch
         super().__init__(batch)
-        self._client = client
         self._tasks: Any = None
         self._group: Any = None
 

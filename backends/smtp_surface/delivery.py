@@ -130,7 +130,7 @@ class MailConversations(LoginConversations):
         rcpt_options: Sequence[str] = (),
         progress: Progress | None = None,
     ) -> Flow[Refused]:
-        content = self._content(msg)
+        content = self._content(msg, mail_options)
         outcome = yield from self._transaction(from_addr, to_addrs, content, mail_options, rcpt_options, progress)
         if outcome.unanimous and outcome.delivered:
             return {}
@@ -162,19 +162,21 @@ class MailConversations(LoginConversations):
         """Sender, recipients, content and options of a message of any kind."""
         if isinstance(msg, Message):
             return (yield from self._prepared(msg, from_addr, to_addrs, mail_options))
-        content = self._content(msg)
+        content = self._content(msg, mail_options)
         if from_addr is None or to_addrs is None:
             raise TypeError("from_addr and to_addrs are needed where msg is no email.message.Message")
         return from_addr, to_addrs, content, mail_options
 
-    def _content(self, msg: Content) -> bytes | Source:
+    def _content(self, msg: Content, mail_options: Sequence[str]) -> bytes | Source:
         """Octets, or where they come from; `TypeError` for what is neither."""
         if isinstance(msg, bytes) and msg:
             return msg
         if isinstance(msg, (str, bytes, bytearray, memoryview, Message)):
             return message_octets(msg)  # type: ignore[arg-type]  # an email message is refused there
+        # What is to go as it is must not be looked at as text; of octets that is seen to later.
+        binary = "BODY=BINARYMIME" in [option.upper() for option in split_options(mail_options)]
         try:
-            source = source_of(msg)
+            source = source_of(msg, binary)
         except TypeError:
             message_octets(msg)
             raise

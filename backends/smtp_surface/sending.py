@@ -58,8 +58,8 @@ class Sending(Occupant):
     _client: BlockingSMTP
 
     def __init__(self, client: BlockingSMTP, batch: Batch) -> None:
+        self._client = client  # which `__del__` needs, from when on there is a batch
         super().__init__(batch)
-        self._client = client
 
     def __iter__(self) -> Self:
         return self

@@ -11,6 +11,9 @@ from smtp_proto.states import DEFAULT_TIMEOUTS, Stage
 #: Seconds for each stage; None waits for ever.
 Timeouts = Mapping[Stage, float | None]
 
+#: Seconds, from which on a timeout is none: what waits for sockets counts milliseconds, in 31 bits.
+LONGEST = 2_000_000
+
 #: What `timeout` is where it is not given; as in `smtplib`'s signatures.
 NOT_GIVEN: Any = socket._GLOBAL_DEFAULT_TIMEOUT  # type: ignore[attr-defined]  # the name that `smtplib` uses
 
@@ -34,7 +37,7 @@ def shown_timeout(timeout: Any) -> float | None:
     """What a socket shows of it: one number for all, or None."""
     if timeout is NOT_GIVEN:
         return socket.getdefaulttimeout()
-    return None if timeout is None or isinstance(timeout, Mapping) else float(timeout)
+    return None if timeout is None or isinstance(timeout, Mapping) else bounded(float(timeout))
 
 
 def _seconds(timeout: float | None) -> float | None:
@@ -42,4 +45,9 @@ def _seconds(timeout: float | None) -> float | None:
         raise ValueError("Non-blocking socket (timeout=0) is not supported")
     if timeout is not None and timeout < 0:
         raise ValueError(f"a timeout is a number of seconds, not {timeout!r}")
-    return timeout
+    return bounded(timeout)
+
+
+def bounded(timeout: float | None) -> float | None:
+    """None for a timeout that is longer than can be waited for."""
+    return timeout if timeout is None or timeout < LONGEST else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import smtplib
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 
@@ -45,13 +47,26 @@ def test_octets(backend: Backend, kind: str, options: list[str]) -> None:
 
 
 @KINDS
-def test_chunks(backend: Backend, kind: str) -> None:
-    """Chunks that are declared to be BINARYMIME go so, too, whether or not a client sends others by BDAT."""
-    chunks = [b"Subject: x\r\n\r\n", b"y\r\n"]
+@pytest.mark.parametrize("chunking", [True, False])
+@pytest.mark.parametrize("source", ["chunks", "a file"])
+def test_chunks(backend: Backend, kind: str, chunking: bool, source: str) -> None:
+    """Chunks and files that are declared to be BINARYMIME arrive octet by octet, too, whether or not a client sends
+    others by BDAT."""
+    octets = HEADER + CONTENT
+    given = io.BytesIO(octets) if source == "a file" else [octets[at : at + 1000] for at in range(0, len(octets), 1000)]
     with smtp_blocking.Server(settings=OFFER, lmtp=kind == "LMTP") as server, backend.connect(server, kind) as client:
-        client.chunking = False
-        assert client.sendmail("a@client.test", ["b@mx.test", "c@mx.test"], chunks, ["BODY=BINARYMIME"]) == {}
-    assert only(server).content == b"".join(chunks)
+        client.chunking = chunking
+        assert client.sendmail("a@client.test", ["b@mx.test", "c@mx.test"], given, ["BODY=BINARYMIME"]) == {}
+    assert only(server).content == octets
+
+
+def test_chunks_of_unknown_size(backend: Backend) -> None:
+    """What nobody can tell the size of cannot go as BINARYMIME: that is said before anything is sent."""
+    with smtp_blocking.Server(settings=OFFER) as server, backend.connect(server) as client:
+        with pytest.raises(smtplib.SMTPException, match="size is known"):
+            client.sendmail("a@client.test", "b@mx.test", iter([CONTENT]), ["BODY=BINARYMIME"])
+        assert client.noop()[0] == 250
+    assert server.messages == []
 
 
 @KINDS

@@ -13,7 +13,7 @@ from smtp_surface import timeouts
 from tests.certificates import client_context, server_context
 from tests.needs import needs_linux, needs_unix_sockets
 from tests.scripted import Delay, Expect, ExpectEOF, ExpectHangUp, ScriptedServer, Send, StartTLS, Step
-from tests.scripts import GREETING, HASTE, PATIENCE, QUIT, hello, opening, turn
+from tests.scripts import GREETING, HASTE, NOOP, PATIENCE, QUIT, hello, opening, turn
 
 from .backends import Backend
 
@@ -94,6 +94,19 @@ def test_zero_is_refused(backend: Backend, kind: str, timeout: float) -> None:
         with pytest.raises(ValueError, match="timeout=0"):
             client.connect(server.host, server.port)
     assert server.conversations == []
+
+
+@pytest.mark.parametrize("timeout", [3e6, float("inf")])
+def test_longer_than_can_be_waited_for(backend: Backend, timeout: float) -> None:
+    """That is no time-out, whether the client or its socket is told."""
+    with ScriptedServer([*opening(), *NOOP, *NOOP, *QUIT]) as server:
+        client = backend.open("SMTP", server.host, server.port, timeout=timeout)
+        client.ehlo()
+        assert client.noop()[0] == 250
+        if backend.name == "blocking":
+            client.sock.settimeout(3e6)
+        assert client.noop()[0] == 250
+        client.quit()
 
 
 def test_zero_is_refused_for_unix_sockets(backend: Backend) -> None:
