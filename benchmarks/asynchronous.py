@@ -16,13 +16,13 @@ from benchmarks.throughput import way
 # Ours and the loop, theirs and the loop, what the server offers, how ours is made, recipients, messages, the target,
 # and the target for CPU.
 ROWS: list[tuple[str, str, str, str, Offer, dict[str, Any], int, int, float, float | None]] = [
-    ("smtp_asyncio", "asyncio", "aiosmtplib", "asyncio", NOTHING, {}, 1, 500, 1.3, None),
-    ("smtp_asyncio", "asyncio", "aiosmtplib", "asyncio", PIPELINING, {}, 1, 500, 3.5, 1 / 5),
-    ("smtp_asyncio", "asyncio", "aiosmtplib", "asyncio", PIPELINING, {}, 10, 200, 9, 1 / 12),
-    ("smtp_asyncio", "asyncio", "aiosmtplib", "asyncio", CHUNKING, {"chunking": "eager"}, 1, 500, 5, None),
-    ("smtp_asyncio", "uvloop", "aiosmtplib", "uvloop", PIPELINING, {}, 1, 500, 3.5, None),
-    ("smtp_trio", "trio", "smtpproto", "trio", PIPELINING, {}, 1, 300, 3, None),
-    ("smtp_anyio", "asyncio", "smtpproto", "asyncio", PIPELINING, {}, 1, 300, 2.5, None),
+    ("smtp_asyncio", "asyncio", "aiosmtplib", "asyncio", NOTHING, {}, 1, 1500, 1.3, None),
+    ("smtp_asyncio", "asyncio", "aiosmtplib", "asyncio", PIPELINING, {}, 1, 1500, 3.5, 1 / 5),
+    ("smtp_asyncio", "asyncio", "aiosmtplib", "asyncio", PIPELINING, {}, 10, 600, 9, 1 / 12),
+    ("smtp_asyncio", "asyncio", "aiosmtplib", "asyncio", CHUNKING, {"chunking": "eager"}, 1, 1500, 5, None),
+    ("smtp_asyncio", "uvloop", "aiosmtplib", "uvloop", PIPELINING, {}, 1, 1500, 3.5, None),
+    ("smtp_trio", "trio", "smtpproto", "trio", PIPELINING, {}, 1, 900, 3, None),
+    ("smtp_anyio", "asyncio", "smtpproto", "asyncio", PIPELINING, {}, 1, 900, 2.5, None),
 ]
 CONNECTIONS, MESSAGES = 100, 20
 

@@ -15,15 +15,15 @@ from benchmarks.sink import CHUNKING, NOTHING, PIPELINING, Offer, running_sink, 
 
 # What the server offers, how the client is made, recipients, what is called, the target, and how many messages.
 ROWS: list[tuple[Offer, dict[str, Any], int, str, float, int]] = [
-    (NOTHING, {}, 1, "sendmail", 1.0, 1000),
-    (PIPELINING, {}, 1, "sendmail", 1.8, 1000),
-    (PIPELINING, {}, 10, "sendmail", 5.5, 400),
-    (PIPELINING, {}, 50, "sendmail", 12, 150),
-    (CHUNKING, {"chunking": "eager"}, 1, "sendmail", 3.5, 1000),
-    (CHUNKING, {"chunking": "eager"}, 10, "sendmail", 8, 400),
-    (CHUNKING, {"chunking": "eager"}, 50, "sendmail", 15, 150),
-    (CHUNKING, {"chunking": "eager"}, 1, "send_many", 10, 3000),
-    (PIPELINING, {}, 1, "send_message", 1.5, 500),
+    (NOTHING, {}, 1, "sendmail", 1.0, 3000),
+    (PIPELINING, {}, 1, "sendmail", 1.8, 3000),
+    (PIPELINING, {}, 10, "sendmail", 5.5, 1200),
+    (PIPELINING, {}, 50, "sendmail", 12, 450),
+    (CHUNKING, {"chunking": "eager"}, 1, "sendmail", 3.5, 3000),
+    (CHUNKING, {"chunking": "eager"}, 10, "sendmail", 8, 1200),
+    (CHUNKING, {"chunking": "eager"}, 50, "sendmail", 15, 450),
+    (CHUNKING, {"chunking": "eager"}, 1, "send_many", 10, 9000),
+    (PIPELINING, {}, 1, "send_message", 1.5, 1500),
 ]
 
 
