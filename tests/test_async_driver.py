@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 import pytest
 
 import smtp_blocking
-from smtp_asyncio.transport import StreamTransport
+from smtp_asyncio.transport import PIECE, StreamTransport
 from smtp_blocking.transport import SocketTransport
 from smtp_proto.client import ClientConnection
 from smtp_proto.commands import Mail, Rcpt
@@ -222,6 +223,32 @@ def test_what_has_arrived_is_seen_without_waiting(octets: bytes) -> None:
             theirs.shutdown(socket.SHUT_WR)
             assert await transport.receive(5) == b""
             assert await transport.poll() == b""
+            await transport.close()
+
+    run(main())
+
+
+def test_a_flood_that_nobody_reads_is_held_back() -> None:
+    """The loop reads so much ahead, however long the peer goes on writing, and goes on behind that when it is taken."""
+
+    async def main() -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            transport = await StreamTransport.of_socket(ours)
+            theirs.setblocking(False)
+            sent = 0
+            for _ in range(500):  # turns of the loop, each of which could read 64 KiB
+                with suppress(BlockingIOError):
+                    sent += theirs.send(bytes(PIECE))
+                await asyncio.sleep(0)
+            arrived = await transport.poll()
+            assert arrived is not None
+            assert PIECE <= len(arrived) < 2 * PIECE
+            theirs.shutdown(socket.SHUT_WR)
+            taken = len(arrived)
+            while octets := await transport.receive(5):
+                taken += len(octets)
+            assert taken == sent
             await transport.close()
 
     run(main())

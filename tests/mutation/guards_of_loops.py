@@ -118,7 +118,7 @@ LOOPS = (
         "smtp_asyncio/transport",
         "if len(self._arrived) >= PIECE and not self._paused and self._transport is not None:",
         "if False:",
-        "test_memory_over_sockets.py",
+        "test_async_driver.py::test_a_flood_that_nobody_reads_is_held_back",
     ),
     outside(
         "what a server says before it hangs up is heard, though a write has failed (asyncio)",
