@@ -88,10 +88,9 @@ class Group:
         """True if these are all the answers to it, none of them a refusal."""
         if len(replies) != len(self.commands):
             return False
-        codes: list[int] = list(map(_code_of, replies))
-        if self.state is _DATA:
-            return codes.pop() >= 300 > max(codes)
-        return max(codes) < 300
+        last = -1 if self.state is _DATA else None
+        highest: int = max(map(_code_of, replies[:last]))
+        return highest < 300 and (last is None or replies[-1].code >= 300)
 
     @property
     def left_open(self) -> list[Command]:

@@ -215,7 +215,7 @@ class Mail(_Envelope):
         command = _new(cls)
         _set_path(command, path)
         _set_parameters(command, (f"size={size}",))
-        _set_line(command, b"mail from:<%b> size=%d\r\n" % (octets, size))
+        _set_line(command, b"%b%b> size=%d\r\n" % (cls._keyword, octets, size))
         return command
 
 

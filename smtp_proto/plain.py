@@ -3,7 +3,7 @@
 Its addresses are of ASCII, each nothing but Dot-string "@" Domain; it is text of seven bits, with no NUL and no line
 that is too long; and nobody has asked for options.  Such a message goes to every server as it is, and its commands need
 no check but that.  What the functions that fit other mail to a server find out one after the other is found out here in
-a third of the time, which for a small message to few is a tenth of all.
+half the time, which for a small message to few is a tenth of all.
 """
 
 from __future__ import annotations

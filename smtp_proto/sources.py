@@ -118,12 +118,12 @@ def source_of(message: Message, binary: bool = False) -> Source:
         chunks = [octets_of(chunk) for chunk in message]
         return _at_hand(chunks, lambda: iter(chunks), binary)
     if hasattr(message, "__aiter__"):
-        return Source(aiter(message))
+        return Source(aiter(message), binary=binary)
     if hasattr(message, "read"):
         return _file_source(message, binary)
     if isinstance(message, (str, Mapping)) or not hasattr(message, "__iter__"):
         raise TypeError(f"a message is bytes, a binary file or an iterable of bytes, not {type(message).__name__}")
-    return Source(iter(message))
+    return Source(iter(message), binary=binary)
 
 
 def _whole(octets: bytes) -> Source:
@@ -145,7 +145,7 @@ def _file_source(file: Any, binary: bool) -> Source:
         return iter(lambda: file.read(PIECE) or None, None)
 
     if not (hasattr(file, "seekable") and file.seekable()):
-        return Source(rest())
+        return Source(rest(), binary=binary)
     start = file.tell()
     measure = Measure(binary)
     while chunk := octets_of(file.read(PIECE)):

@@ -87,6 +87,9 @@ def prepared(mail: Mail, recipients: Iterable[Rcpt], message: Message, chunking:
     """The message as it is to be read; `LocalProtocolError` for one that cannot be sent with these commands."""
     binary = (mail.parameter("BODY") or "").upper() == "BINARYMIME"
     source = source_of(message, binary)
+    if source.binary is not binary:
+        made, said = ("as it is", "no BINARYMIME") if source.binary else ("as text", "BINARYMIME")
+        raise LocalProtocolError(f"a source that gives its message {made}, where BODY says {said} (RFC 3030 3)")
     if binary and not (chunking and source.encoded is not None):
         raise LocalProtocolError("BINARYMIME needs CHUNKING, and a message whose size is known (RFC 3030 3)")
     check_addresses(mail, recipients)
@@ -246,10 +249,7 @@ class Transaction(MessageWriter):
             for command in (*before, mail):
                 self.last = session.say(command)
         elif self.eager and text is not None:
-            chunk = text.for_bdat()
-            self._total = self._put = text.length
-            self.last = self._first = session.say_envelope(Group(before, mail, recipients, chunk=chunk))
-            self._say(len(chunk))
+            self.last = self.put_chunk(text, (before, mail, recipients))
         else:
             self.last = session.say_envelope(Group(before, mail, recipients, data=None if self.chunked else _DATA))
         self.begun = True
@@ -296,12 +296,11 @@ class Transaction(MessageWriter):
         connection, text = self.connection, self._source.whole
         assert text is not None
         if self.chunked and self._accepted and connection.at_boundary:
-            self.put_chunk(text)
+            self.last = self.put_chunk(text)
         elif self._accepted and connection.message_due:
-            self.put_lines(text)
+            self.last = self.put_lines(text)
         else:
             return False
-        self.last = connection.answered + connection.due - 1
         return True
 
     def _nothing(self) -> Flow[bool]:

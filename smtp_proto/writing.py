@@ -8,10 +8,11 @@ answer to the message: a refusal ends it, and an acceptance of what was not sent
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from .body import LineEndEncoder, MessageText
-from .commands import Bdat, EndOfData
+from .client import Group
+from .commands import Bdat, EndOfData, Mail, Rcpt, Rset
 from .effects import Call, Flight, Flow, Pull
 from .errors import InvalidArgument, RemoteProtocolError
 from .events import ReplyReceived
@@ -67,11 +68,13 @@ class MessageWriter:
         self._say(self._put)
         return True
 
-    def put_lines(self, text: MessageText) -> None:
-        """Put all of a message; what the server says behind its 354 is to be looked at before it is written."""
+    def put_lines(self, text: MessageText) -> int:
+        """Put all of a message; what the server says behind its 354 is to be looked at before it is written.  Returns
+        the ticket of its end."""
         self._total = self._put = text.length
-        self.connection.send_message(text)
-        self._say(self._put)
+        ticket = self.connection.send_message(text)
+        self._say(text.length)
+        return ticket
 
     def overruled(self) -> Flow[bool]:
         """True, and all as with a False of `lines`, if the server has said more than its 354 by now, or hung up."""
@@ -103,13 +106,18 @@ class MessageWriter:
         self.connection.send_body(encoder.finish())
         return True
 
-    def put_chunk(self, text: MessageText) -> None:
-        """Put all of a message as one BDAT LAST; what the server says unasked is to be looked at before that."""
+    def put_chunk(self, text: MessageText, envelope: tuple[Sequence[Rset], Mail, Sequence[Rcpt]] | None = None) -> int:
+        """Put all of a message as one BDAT LAST, and the `envelope` before it, as `Group` takes it; what the server
+        says unasked is to be looked at before that.  Returns the ticket of the BDAT."""
         octets = text.for_bdat()
         self._total = self._put = text.length
-        self._first = self.session.say(Bdat(len(octets), last=True))
-        self.connection.send_body(octets)
+        if envelope is None:
+            self._first = self.session.say(Bdat(len(octets), last=True))
+            self.connection.send_body(octets)
+        else:
+            self._first = self.session.say_envelope(Group(*envelope, chunk=octets))
         self._say(len(octets))
+        return self._first
 
     def exchange(self, behind: int = 0, looks: bool = False) -> Flow[Flight | None]:
         """`finish`, for who waits for the answer next: the first octets of it are taken in.  None for a False.

@@ -13,7 +13,8 @@ import trio.testing
 
 import smtp_blocking
 import smtp_trio
-from smtp_surface.async_driver import LARGE, AsyncTransport
+from smtp_surface.async_driver import AsyncTransport
+from smtp_surface.driver import LARGE
 from smtp_surface.sockets import SocketTransport
 from tests.cancellation.stepping import Backend, at_once
 from tests.in_turn import run_by_itself

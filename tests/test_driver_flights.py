@@ -18,8 +18,8 @@ from smtp_proto.effects import Flight, Flow, Sent
 from smtp_proto.errors import ConnectionLost
 from smtp_proto.states import DEFAULT_TIMEOUTS, Stage
 from smtp_proto.transaction import deliver
-from smtp_surface.async_driver import LARGE, AsyncDriver, Patience, Tell
-from smtp_surface.driver import BlockingDriver
+from smtp_surface.async_driver import AsyncDriver
+from smtp_surface.driver import LARGE, BlockingDriver, Patience, Tell
 from smtp_surface.sockets import SocketTransport
 from tests.deliveries import MESSAGE, SENDER, recipients
 from tests.flows import Scripted, introduced

@@ -11,7 +11,8 @@ import pytest
 
 from smtp_proto.effects import Flight, Flow
 from smtp_proto.states import Stage
-from smtp_surface.async_driver import LARGE, AsyncDriver
+from smtp_surface.async_driver import AsyncDriver
+from smtp_surface.driver import LARGE
 from tests.cancellation.stepping import Backend, at_once
 from tests.in_turn import run_by_itself
 from tests.scripts import PATIENCE

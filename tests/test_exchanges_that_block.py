@@ -10,12 +10,12 @@ from typing import Any, cast
 
 import pytest
 
-from smtp_blocking.transport import LARGE, SocketTransport
+from smtp_blocking.transport import SocketTransport
 from smtp_proto.commands import Noop
 from smtp_proto.effects import Flight, Sent
 from smtp_proto.errors import ConnectionLost
 from smtp_proto.states import Stage
-from smtp_surface.driver import BlockingDriver
+from smtp_surface.driver import LARGE, BlockingDriver
 from tests.flows import introduced
 from tests.scripts import PATIENCE
 from tests.test_exchanges import AT_ONCE, OCTETS, WAITS, Peers, Stepwise, flying

@@ -14,8 +14,11 @@ from smtp_proto.commands import Bdat, Command, Data, EndOfData, Mail, Noop, Quit
 from smtp_proto.errors import InvalidArgument, LocalProtocolError, RemoteProtocolError
 from smtp_proto.events import ReplyReceived, Wait
 from smtp_proto.grammar import MAX_COMMAND_LENGTH, PATH, plain_paths
+from smtp_proto.internationalization import PLAIN, content_of
 from smtp_proto.parameters import Notify, Size
+from smtp_proto.plain import plain_mail
 from smtp_proto.replies import MAX_REPLY_LINE, ReplyReader
+from smtp_proto.sources import source_of
 from smtp_proto.states import State
 from smtp_proto.strategies import addresses, bodies, codes, malformed_addresses, malformed_replies, replies, splits
 from tests.pairs import RECIPIENT, SENDER, alike, client_that_sent, feed, frozen, pair_in
@@ -30,6 +33,32 @@ WITH_OCTETS = [Bdat(3), Bdat(3, last=True), Bdat(0), EndOfData()]
 # -- commands ---------------------------------------------------------------------------------------------------------
 
 
+def is_the_same(
+    together: ClientConnection, alone: ClientConnection, at_once: Callable[[], int], otherwise: Callable[[], int]
+) -> None:
+    """What `at_once` does to one connection is what `otherwise` does to one like it, where that goes through; else it
+    raises the same, and changes nothing."""
+    before = frozen(together)
+    problem, ticket = "", 0
+    try:
+        ticket = otherwise()
+    except LocalProtocolError as error:
+        problem = str(error)
+    if problem:
+        with pytest.raises(LocalProtocolError) as raised:
+            at_once()
+        assert str(raised.value) == problem
+        assert frozen(together) == before
+        assert not together.pending_output
+    else:
+        assert at_once() == ticket
+        assert b"".join(together.data_to_send()) == b"".join(alone.data_to_send())
+        together._groups.clear()  # a short cut, of which nothing else shows
+        assert frozen(together) == frozen(alone)
+        assert (together.outstanding, together.sent_state) == (alone.outstanding, alone.sent_state)
+        assert together.transactions == alone.transactions
+
+
 @given(
     group=st.lists(st.sampled_from([*COMMANDS, RECIPIENT, RECIPIENT]), max_size=6),
     state=st.sampled_from([state for state in State if state is not State.GREETING]),
@@ -37,28 +66,12 @@ WITH_OCTETS = [Bdat(3), Bdat(3, last=True), Bdat(0), EndOfData()]
 )
 def test_a_group_is_its_commands(group: list[Command], state: State, strict: bool) -> None:
     """A group is sent where its commands could be one after the other, and leaves the same; else it changes nothing."""
-    together, alone = pair_in(state, strict=strict).client, pair_in(state, strict=strict).client
-    before = frozen(together)
-    ticket = alone.answered + alone.due - 1
-    problem = ""
-    try:
-        for command in group:
-            ticket = alone.send(command)
-    except LocalProtocolError as error:
-        problem = str(error)
-    if problem:
-        with pytest.raises(LocalProtocolError) as raised:
-            together.send_group(group)
-        assert str(raised.value) == problem
-        assert frozen(together) == before
-        assert not together.pending_output
-    else:
-        assert together.send_group(group) == ticket
-        assert b"".join(together.data_to_send()) == b"".join(alone.data_to_send())
-        together._groups.clear()  # a short cut, of which nothing else shows
-        assert frozen(together) == frozen(alone)
-        assert (together.outstanding, together.sent_state) == (alone.outstanding, alone.sent_state)
-        assert together.transactions == alone.transactions
+    together, alone = (pair_in(state, strict=strict).client for _ in range(2))
+
+    def one_by_one() -> int:
+        return [alone.answered + alone.due - 1, *map(alone.send, group)][-1]
+
+    is_the_same(together, alone, lambda: together.send_group(group), one_by_one)
 
 
 @given(
@@ -118,25 +131,7 @@ def test_an_envelope_is_its_commands(
     together, alone = (pair_in(state, strict=strict, lmtp=lmtp).client for _ in range(2))
     data, chunk = (None, end) if isinstance(end, bytes) else (end, None)
     group = Group(before, mail, recipients, data=data, chunk=chunk)
-    unchanged = frozen(together)
-    problem, ticket = "", 0
-    try:
-        ticket = alone.send_group(group.commands, chunk)
-    except LocalProtocolError as error:
-        problem = str(error)
-    if problem:
-        with pytest.raises(LocalProtocolError) as raised:
-            together.send_envelope(group)
-        assert str(raised.value) == problem
-        assert frozen(together) == unchanged
-        assert not together.pending_output
-    else:
-        assert together.send_envelope(group) == ticket
-        assert b"".join(together.data_to_send()) == b"".join(alone.data_to_send())
-        together._groups.clear()  # a short cut, of which nothing else shows
-        assert frozen(together) == frozen(alone)
-        assert (together.outstanding, together.sent_state) == (alone.outstanding, alone.sent_state)
-        assert together.transactions == alone.transactions
+    is_the_same(together, alone, lambda: together.send_envelope(group), lambda: alone.send_group(group.commands, chunk))
 
 
 @pytest.mark.parametrize("end", [None, Data()])
@@ -281,6 +276,28 @@ def test_plain_paths(paths: list[str]) -> None:
 def test_what_is_not_plain(paths: list[str]) -> None:
     """Nothing is plain that has to be looked at, wherever the line feeds stand that hold the paths together."""
     assert plain_paths(paths) is None
+
+
+@given(
+    sender=addresses() | hostile,
+    recipients=st.lists(addresses() | hostile, max_size=3),
+    octets=bodies() | st.sampled_from([b"", b"x" * 998, b"x" * 999, "\u00fc".encode(), b"a\0b"]),
+    sized=st.booleans(),
+)
+def test_plain_mail(sender: str, recipients: list[str], octets: bytes, sized: bool) -> None:
+    """What is made of plain mail is what the constructors make of its parts; and nothing is that needs a decision."""
+    plain = plain_mail(sender, recipients, octets, sized=sized)
+    if plain_paths([sender, *recipients]) is None or content_of(octets) is not PLAIN or not recipients:
+        assert plain is None
+        return
+    assert plain is not None
+    mail, commands, source = plain
+    known = source_of(octets)
+    expected = [Mail(sender, [f"size={known.size}"] if sized else []), *map(Rcpt, recipients)]
+    assert [mail, *commands] == expected
+    assert [command.line for command in (mail, *commands)] == [command.line for command in expected]
+    assert (source.length, source.size, source.encoded) == (known.length, known.size, known.encoded)
+    assert b"".join(source.chunks) == octets  # type: ignore[arg-type]  # octets have no asynchronous chunks
 
 
 def test_what_is_plain() -> None:

@@ -170,6 +170,16 @@ def test_binary_needs_bdat_and_a_size() -> None:
     assert peer.written.endswith(b"BDAT 4 LAST\r\n\0\r.\n")
 
 
+@pytest.mark.parametrize(("binary", "made"), [(True, "as text"), (False, "as it is")])
+def test_a_source_is_what_body_says(binary: bool, made: str) -> None:
+    """A source gives text, or its message as it is: one that does other than BODY says is refused before it is sent."""
+    mail = Mail("a@client.test", ["BODY=BINARYMIME"] if binary else [])
+    peer = Scripted()
+    with pytest.raises(LocalProtocolError, match=made):
+        peer.run(deliver(introduced(), mail, recipients(1), source_of([b"a\rb"], not binary), chunking=True))
+    assert peer.written == b""
+
+
 @pytest.mark.parametrize("way", [Way(), Way(True), Way(True, True), EAGER[0]], ids=str)
 @pytest.mark.parametrize("stream", [False, True])
 def test_progress(way: Way, stream: bool) -> None:

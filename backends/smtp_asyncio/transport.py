@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 from smtp_proto.effects import Flight, Sent
 from smtp_surface.alarm import Alarm
-from smtp_surface.async_driver import LARGE, Patience, Tell
+from smtp_surface.driver import LARGE, Patience, Tell
 from smtp_surface.sockets import look_at, open_socket
 
 from . import tasks

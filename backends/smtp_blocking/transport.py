@@ -26,18 +26,19 @@ from typing import Any, TypeGuard
 from smtp_proto.channel_binding import TLSFacts
 from smtp_proto.effects import Flight, Sent
 from smtp_proto.tls import facts_of
+from smtp_surface.driver import LARGE, Tell
 
 # Octets asked for in one read: the largest TLS record is 16 kB, and replies are smaller.
 READ_SIZE = 65536
-# Octets in one write from which on it is part of a long message: then what has arrived is looked at even if the write
-# never had to wait, so that a peer that reads on behind an early refusal is heard.
-LARGE = 32768
 # What one TLS record holds.  Of more at a time `ssl` would say nothing before all is out, and the peer's answer to the
 # first record would be taken for one to what it has not seen.
 RECORD = 16384
 
 _DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
 _ALL_SENT = Sent(None, [])
+
+#: Asks within so many milliseconds (None: for ever) whether there is something; false if not.
+Ask = Callable[[float | None], object]
 
 
 def is_socket(given: object) -> TypeGuard[socket.socket]:
@@ -56,7 +57,7 @@ class _Wait:
         self._sock = sock
         self._polls: dict[tuple[bool, bool], Any] = {}
         #: Asks, with milliseconds, whether it can be read; None until that was needed for the first time.
-        self.reads: Callable[[float | None], object] | None = None
+        self.reads: Ask | None = None
 
     def readable(self, timeout: float | None) -> bool:
         """`ready` for reading alone, which nearly all waits are for, in half the time."""
@@ -179,13 +180,12 @@ class SocketTransport:
                 return Sent(self.poll() or None, [])
         return Sent(None, [])
 
-    def exchange(self, flight: Flight, timeout: float | None, tell: Callable[[bytes], object] | None) -> bytes | None:
-        """A small flight over a plain socket, as nearly all are, in half the time of its steps."""
-        sock, octets = self.sock, flight.octets
-        size = len(octets)
-        ask = self._wait.reads if self._wait is not None and self._takes_flags else None
-        if ask is None or size >= LARGE or sock.fileno() < 0 or sock.gettimeout() is not None:
-            return NotImplemented  # type: ignore[no-any-return]  # it is the driver that sees it
+    def exchange(self, flight: Flight, timeout: float | None, tell: Tell) -> bytes | None:
+        """A small flight in half the time of its steps, over a plain socket that blocks, as nearly all are."""
+        sock, wait, octets = self.sock, self._wait, flight.octets
+        ask = wait.reads if wait is not None and self._takes_flags else None
+        if ask is None or sock.fileno() < 0 or sock.gettimeout() is not None:
+            return None  # nothing is done
         if flight.looks and ask(0):
             received = self.poll()
             if received is not None:
@@ -197,11 +197,11 @@ class SocketTransport:
             written = sock.send(octets, _DONT_WAIT)
         except BlockingIOError:
             written = 0
-        if written != size:
+        if written != len(octets):
             flight.unsent = [octets[written:]]
             return None
         flight.written = True
-        if timeout is not None:
+        if timeout is not None:  # from here on as `receive`, in a third of its time
             if not ask(timeout * 1000):
                 raise TimeoutError("timed out")
             try:

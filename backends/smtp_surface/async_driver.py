@@ -32,17 +32,9 @@ from smtp_proto.effects import (
 )
 from smtp_proto.states import Stage
 
-from .driver import Driver
+from .driver import LARGE, Driver
 
 T = TypeVar("T")
-
-#: Asked when a wait begins: the seconds that it has, or None.
-Patience = Callable[[], float | None]
-#: Told octets before they are written; None where nobody wants to know.
-Tell = Callable[[bytes], None] | None
-
-# Octets of which it may take a while until they are out: meanwhile, what has arrived is looked at.
-LARGE = 32768
 
 
 @runtime_checkable

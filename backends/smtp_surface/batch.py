@@ -21,7 +21,7 @@ from smtp_proto.effects import Call, Flow
 from smtp_proto.limits import cut
 from smtp_proto.many import Mailing
 from smtp_proto.outcome import Outcome
-from smtp_proto.transaction import Transaction, prepared
+from smtp_proto.transaction import Transaction
 
 from .conversations import Translated
 from .delivery import Content, Ready
@@ -255,8 +255,7 @@ class Batch:
             return
         mail, recipients = client._commands(ready)
         mailing, chunking = self._begun(), client._chunks(ready)
-        plain = ready.commands is not None
-        source = ready.source if plain else prepared(mail, recipients, ready.source, chunking)
+        source = client._source(ready, mail, recipients, chunking)
         place.transaction = Transaction(
             mailing.session, mail, recipients, source, ready.outcome, mailing.pipelining, chunking, answered=mailing
         )

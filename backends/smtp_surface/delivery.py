@@ -32,7 +32,7 @@ from .addresses import one_address, paths_of
 from .arguments import message_octets, options_for, split_options
 from .conversations import STEPS, Answer, Refused, Terms, Translated
 from .exceptions import SMTPDataError
-from .letters import Letter, addresses_way, letter
+from .letters import Letter, addresses_way, declared_binary, letter
 from .login import LoginConversations
 from .refusals import refusal_error, refusals
 from .replies import SMTPReply, typed_reply
@@ -130,6 +130,7 @@ class MailConversations(LoginConversations):
         rcpt_options: Sequence[str] = (),
         progress: Progress | None = None,
     ) -> Flow[Refused]:
+        mail_options = tuple(mail_options) if mail_options else ()  # read more than once
         content = self._content(msg, mail_options)
         outcome = yield from self._transaction(from_addr, to_addrs, content, mail_options, rcpt_options, progress)
         if outcome.unanimous and outcome.delivered:
@@ -162,6 +163,7 @@ class MailConversations(LoginConversations):
         """Sender, recipients, content and options of a message of any kind."""
         if isinstance(msg, Message):
             return (yield from self._prepared(msg, from_addr, to_addrs, mail_options))
+        mail_options = tuple(mail_options) if mail_options else ()  # read more than once
         content = self._content(msg, mail_options)
         if from_addr is None or to_addrs is None:
             raise TypeError("from_addr and to_addrs are needed where msg is no email.message.Message")
@@ -174,7 +176,7 @@ class MailConversations(LoginConversations):
         if isinstance(msg, (str, bytes, bytearray, memoryview, Message)):
             return message_octets(msg)  # type: ignore[arg-type]  # an email message is refused there
         # What is to go as it is must not be looked at as text; of octets that is seen to later.
-        binary = "BODY=BINARYMIME" in [option.upper() for option in split_options(mail_options)]
+        binary = declared_binary(split_options(mail_options))
         try:
             source = source_of(msg, binary)
         except TypeError:
@@ -251,7 +253,7 @@ class MailConversations(LoginConversations):
             plain = plain_mail(sender, recipients, content, sized=terms.size)
             if plain is not None:
                 mail, commands, source = plain
-                self._measure(outcome, source, terms)
+                self._refuse_too_large(outcome, source, terms)
                 return Ready(outcome, terms, source, (mail, commands))
         mail_options = self._usable(mail_options) if mail_options else ()
         parameters: Sequence[Sequence[str]] = [()] * len(recipients)
@@ -286,12 +288,12 @@ class MailConversations(LoginConversations):
         )
         source = given or source_of(fit.octets, fit.binary)
         if source.size is not None and terms.size:
-            self._measure(outcome, source, terms)
+            self._refuse_too_large(outcome, source, terms)
             if not any(isinstance(option, Parameter) and option.keyword == "SIZE" for option in fit.options):
                 fit.options.insert(0, f"size={source.size}")
         return Ready(outcome, terms, source, None, fit, parameters, at_once, streamed)
 
-    def _measure(self, outcome: Outcome, source: Source, terms: Terms) -> None:
+    def _refuse_too_large(self, outcome: Outcome, source: Source, terms: Terms) -> None:
         """RFC 1870 4 (1): better not sent at all than refused at its end."""
         if terms.most is not None and source.size is not None and terms.size and source.size > terms.most:
             self._live()  # what the server has said is remembered longer than there is a connection
@@ -305,8 +307,7 @@ class MailConversations(LoginConversations):
         if progress is not None:
             progress = self._guarded(progress)
         if not ready.terms.limits:
-            plain, outcome = ready.commands is not None, ready.outcome
-            source = ready.source if plain else prepared(mail, recipients, ready.source, chunking)
+            source, outcome = self._source(ready, mail, recipients, chunking), ready.outcome
             return Transaction(session, mail, recipients, source, outcome, pipelining, chunking, progress).run(last)
         return deliver_within(
             session,
@@ -345,9 +346,11 @@ class MailConversations(LoginConversations):
         return Mail(sender, split_options(fit.options)), recipients
 
     def _chunks(self, ready: Ready) -> Chunking:
-        # Not the source: that of chunks does not know what its message was declared to be.
-        binary = ready.fit is not None and ready.fit.binary
-        return (self.chunking or binary) if ready.terms.chunking else False
+        return (self.chunking or ready.source.binary) if ready.terms.chunking else False
+
+    def _source(self, ready: Ready, mail: Mail, recipients: list[Rcpt], chunking: Chunking) -> Source:
+        """The message as it is to be read, beside its commands; of plain mail nothing is left to be checked."""
+        return ready.source if ready.commands is not None else prepared(mail, recipients, ready.source, chunking)
 
     def _guarded(self, progress: Progress) -> Progress:
         """`progress`, which must not call the client back."""

@@ -7,10 +7,10 @@ coroutines.
 The contract of a transport is `BlockingTransport`: a handful of small methods over raw octets, each with its own
 deadline in seconds (None: wait as long as it takes), which raise nothing but `OSError`.
 
-One more method is optional: ``exchange(flight, timeout, tell)`` performs a `smtp_proto.effects.Flight` without waiting
-before it is written: `poll` if it `looks`, `tell` of the octets, `send`, and with all of them written `receive` with
-`timeout`.  It sets `begun`, `written` and `unsent`.  For a flight that it cannot perform so it does nothing, and gives
-`NotImplemented`.
+One more method is optional: ``exchange(flight, timeout, tell)`` performs a `smtp_proto.effects.Flight` of fewer than
+`LARGE` octets, without waiting before they are written: `poll` if it `looks`, `tell` of the octets, `send`, and with
+all of them written `receive` with `timeout`.  It sets `begun`, `written` and `unsent`.  A flight that it cannot perform
+so, it leaves as it is, and gives None: then it is performed step by step.
 """
 
 from __future__ import annotations
@@ -43,6 +43,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Transport = TypeVar("Transport")
+
+#: Asked when a wait begins: the seconds that it has, or None.
+Patience = Callable[[], float | None]
+#: Told octets before they are written; None where nobody wants to know.
+Tell = Callable[[bytes], object] | None
+
+# Octets of which it may take a while until they are out: meanwhile, what has arrived is looked at, so that a peer that
+# reads on behind an early refusal is heard.
+LARGE = 32768
 
 
 class BlockingTransport(Protocol):
@@ -78,7 +87,7 @@ class Driver(Generic[Transport]):
         #: True once the flow under way has asked for I/O: from then on an interruption may have lost something.
         self.touched = False
         #: Told all octets before they are written.
-        self.on_send: Callable[[bytes], None] | None = None
+        self.on_send: Tell = None
         self._deadline: float | None = None
 
     def _chunks(self, effect: Send) -> list[bytes]:
@@ -163,14 +172,14 @@ class BlockingDriver(Driver[BlockingTransport]):
         return transport.receive(self._left(effect))
 
     def _fly(self, transport: BlockingTransport, flight: Flight) -> bytes | None:
-        exchange = getattr(transport, "exchange", None)
-        if exchange is not None:
+        exchange: Callable[..., bytes | None] | None = getattr(transport, "exchange", None)
+        if exchange is not None and len(flight.octets) < LARGE:
             # Nothing waits before the octets are out, so the wait for the answer begins now.
             octets = exchange(flight, self._begin(flight.answer), self.on_send)
-            if octets is not NotImplemented:
-                if flight.unsent:
-                    self._begin(flight.stage)
-                return octets  # type: ignore[no-any-return]  # by the contract
+            if flight.unsent:
+                self._begin(flight.stage)
+            if flight.begun or octets is not None:
+                return octets
         if flight.looks:
             octets = transport.poll()
             if octets is not None:

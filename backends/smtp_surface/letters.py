@@ -74,7 +74,7 @@ def letter(
     clean("reverse-path", sender)
     for address in recipients:
         clean("forward-path", address)
-    binary = "BODY=BINARYMIME" in given
+    binary = declared_binary(given)
     if binary:
         octets = _joined(octets)
     if not utf8_given:
@@ -97,6 +97,11 @@ def letter(
             options.append(chosen_body.value)
         binary = chosen_body is BodyWay.BINARY
     return Letter(sender, list(recipients), octets, options, binary)
+
+
+def declared_binary(options: Iterable[str]) -> bool:
+    """True if these options, one in each, say that a message is BINARYMIME (RFC 3030 3)."""
+    return "BODY=BINARYMIME" in [option.upper() for option in options]
 
 
 def _body(

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from smtp_proto.effects import Flight, Sent
 
-from .async_driver import LARGE, Patience, Tell
+from .driver import LARGE, Patience, Tell
 from .endpoints import may_be_overheard
 
 # Octets asked for in one read: the largest TLS record is 16 kB, and replies are smaller.

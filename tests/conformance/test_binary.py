@@ -6,6 +6,7 @@ import io
 import smtplib
 from email import message_from_bytes, policy
 from email.message import EmailMessage
+from typing import Any
 
 import pytest
 
@@ -58,6 +59,17 @@ def test_chunks(backend: Backend, kind: str, chunking: bool, source: str) -> Non
         client.chunking = chunking
         assert client.sendmail("a@client.test", ["b@mx.test", "c@mx.test"], given, ["BODY=BINARYMIME"]) == {}
     assert only(server).content == octets
+
+
+def test_options_that_are_read_once(backend: Backend) -> None:
+    """Options may come from a generator, as with `smtplib`, whatever kind the message is of."""
+    with smtp_blocking.Server(settings=OFFER) as server, backend.connect(server) as client:
+        for message in (HEADER + CONTENT, [HEADER, CONTENT]):
+            options: Any = (option for option in ["BODY=BINARYMIME"])
+            assert client.deliver(message, "a@client.test", ["b@mx.test", "c@mx.test"], options).delivered
+            options = (option for option in ["BODY=BINARYMIME"])
+            assert client.sendmail("a@client.test", ["b@mx.test", "c@mx.test"], message, options) == {}
+    assert [message.content for message in server.messages] == [HEADER + CONTENT] * 4
 
 
 def test_chunks_of_unknown_size(backend: Backend) -> None:

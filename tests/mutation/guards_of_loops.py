@@ -414,7 +414,7 @@ LOOPS = (
     outside(
         "what did not go out of a flight is still to go",
         "smtp_blocking/transport",
-        "        if written != size:",
+        "        if written != len(octets):",
         "        if False:",
         "test_exchanges_that_block.py",
     ),
