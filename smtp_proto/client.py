@@ -16,17 +16,18 @@ A refusal is data.  `LocalProtocolError` leaves everything as it was.  `RemotePr
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from itertools import islice
 from operator import attrgetter
 from typing import NoReturn
 
 from .body import DataEncoder, MessageText
-from .commands import AuthResponse, Bdat, Command, Data, EndOfData, Greeting, Mail, Raw, Rcpt, Rset
+from .commands import AuthResponse, Bdat, Command, EndOfData, Greeting, Mail, Raw
 from .errors import LocalProtocolError, RemoteProtocolError
 from .events import NEED_DATA, PAUSED, ConnectionClosed, ReplyReceived, ServiceClosing, Wait
 from .extensions import Extensions
+from .group import Group
 from .replies import Reply, ReplyReader, without_enhanced_status
 from .states import MODES, TABLE, Row, Stage, State, after, answered_by_recipient, assumed, changes_mode
 
@@ -52,51 +53,6 @@ _END = EndOfData()
 _READY, _RCPT, _DATA = State.READY, State.RCPT, State.DATA
 
 _line_of = attrgetter("line")
-_code_of = attrgetter("code")
-
-
-class Group:
-    """An envelope that goes out as one (RFC 2920 3.1): MAIL and at least one RCPT, what stands `before` them (RSET, or
-    nothing), and behind them DATA, or the `chunk` that is the whole message with its BDAT, or nothing."""
-
-    __slots__ = ("chunk", "commands", "first", "mail", "recipients", "state", "ticket")
-
-    def __init__(
-        self,
-        before: Sequence[Rset],
-        mail: Mail,
-        recipients: Sequence[Rcpt],
-        *,
-        data: Data | None = None,
-        chunk: bytes | None = None,
-    ) -> None:
-        self.mail = mail
-        self.chunk = chunk
-        self.commands: list[Command] = [*before, mail, *recipients]
-        self.first = len(before) + 1  # RCPT, by its number
-        self.recipients = len(recipients)
-        self.state = _RCPT  # behind it, if nothing is refused
-        if chunk is not None:
-            self.commands.append(Bdat(len(chunk), last=True))
-            self.state = _READY
-        elif data is not None:
-            self.commands.append(data)
-            self.state = _DATA
-        self.ticket = -1  # of the first, once it is sent
-
-    def accepted(self, replies: list[Reply]) -> bool:
-        """True if these are all the answers to it, none of them a refusal."""
-        if len(replies) != len(self.commands):
-            return False
-        last = -1 if self.state is _DATA else None
-        highest: int = max(map(_code_of, replies[:last]))
-        return highest < 300 and (last is None or replies[-1].code >= 300)
-
-    @property
-    def left_open(self) -> list[Command]:
-        """The recipients of the transaction that it leaves open."""
-        # Of the commands as they were sent: whose list the recipients were may have gone on with it.
-        return [] if self.state is _READY else self.commands[self.first : self.first + self.recipients]
 
 
 def _with_utf8(mail: Mail) -> bool:
@@ -413,6 +369,27 @@ class ClientConnection:
         self._queue.append(command)
         self._sent = None
         return self.answered + len(self._queue) - 1
+
+    def foresee(self, octets: bytes) -> Callable[[bytes, int, int], Sequence[Reply]] | None:
+        """Let a mail transaction go out that begins with `octets`, and whose answers are read elsewhere (see
+        `smtp_proto.foreseen`): gives what reads them (`ReplyReader.good`).  `fulfilled` or `forgo` ends it.
+
+        None, with nothing done, where no transaction may begin now, where something is under way, and in LMTP.
+        """
+        if self.state is not _READY or self.lmtp or self.require_tls or not self.at_boundary:
+            return None
+        self._out.append(octets)  # so that something is under way
+        return self._reader.good
+
+    def fulfilled(self, answers: int) -> None:
+        """The transaction that was foreseen is over: it had so many answers, none of which refused anything."""
+        self.transactions += 1
+        self.answered += answers
+        self._out = []
+
+    def forgo(self) -> None:
+        """The transaction that was foreseen is carried out command by command instead, beginning with its first."""
+        self._out = []
 
     def withdraw(self) -> None:
         """Take back all that was put in since nothing was outstanding, for none of it was written.

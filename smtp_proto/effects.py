@@ -110,6 +110,9 @@ class Flight(Effect[bytes | None]):
     come, also where it raises: with `begun`, octets may be out, and with `written` all are; in between, `unsent` has
     the rest.
 
+    What came behind the last octet is given to `follow`: where that is True, the flight is another one by then, and is
+    performed like the one before (`smtp_proto.foreseen`).
+
     `steps` is what it does in the other effects, and so drivers need not know of it: flows only ask for it where they
     are told that their driver performs it (`ClientSession.flights`): one effect takes less time than three.
     """
@@ -124,18 +127,26 @@ class Flight(Effect[bytes | None]):
         self.answer = answer
         self.looks = looks
 
+    def follow(self, octets: bytes) -> bool:
+        """What follows an answer that begins with `octets`: nothing, unless this says so."""
+        return False
+
     def steps(self) -> Flow[bytes | None]:
         """All of it, by other effects."""
-        if self.looks:
-            octets = yield from Poll()
-            if octets is not None:
+        while True:
+            if self.looks:
+                octets = yield from Poll()
+                if octets is not None:
+                    return octets
+            self.begun = True
+            octets, self.unsent = yield from Send([self.octets], self.stage)
+            if self.unsent:
                 return octets
-        self.begun = True
-        octets, self.unsent = yield from Send([self.octets], self.stage)
-        if self.unsent:
-            return octets
-        self.written = True
-        return octets if octets is not None else (yield from Receive(self.answer))
+            self.written = True
+            if octets is None:
+                octets = yield from Receive(self.answer)
+            if not self.follow(octets):
+                return octets
 
 
 class StartTLS(Effect[TLSFacts | None]):

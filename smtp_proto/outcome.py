@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import Enum
 
 from .grammar import EnhancedStatus
@@ -182,6 +182,18 @@ class Outcome:
         self.phase = _DONE
         for recipient in due:
             recipient.final = reply
+
+    def taken(self, replies: Sequence[Reply], data: bool) -> None:
+        """The server took the message for all: the answers to MAIL, to each RCPT, with `data` to DATA, and at last."""
+        self.final = replies[-1]
+        self.phase = _DONE
+        self.mail = replies[0]
+        if data:
+            self.data = replies[-2]
+            self.replies[:] = replies[1:-2]
+        else:
+            self.replies[:] = replies[1:-1]
+        self.all_accepted = True
 
     @property
     def delivered(self) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from itertools import repeat
 from operator import itemgetter
@@ -31,6 +31,8 @@ MAX_REPLY_SIZE = 131072
 # Replies that are remembered, so that the next ones like them need not be made; and octets of each, its end included.
 MAX_KNOWN = 32
 MAX_KNOWN_LINE = 128
+# Octets of the answer to an envelope that is remembered as a whole: that to a hundred recipients and more.
+MAX_KNOWN_GROUP = 4096
 
 _CODES = {b"%03d" % code: code for code in range(1000)}
 _LAST = {digits + b" ": code for digits, code in _CODES.items()}  # what the last line of a reply begins with
@@ -192,7 +194,7 @@ class ReplyReader:
     not be used again.
     """
 
-    __slots__ = ("_at", "_code", "_known", "_lines", "_mixed", "_ready", "_segment", "_size", "buffer")
+    __slots__ = ("_at", "_code", "_group", "_known", "_lines", "_mixed", "_ready", "_segment", "_size", "buffer")
 
     def __init__(self) -> None:
         self.buffer = ReceiveBuffer(MAX_REPLY_LINE)
@@ -202,6 +204,8 @@ class ReplyReader:
         # Servers answer one recipient, and one message, like the other, and a reply never changes: lines as they came,
         # but for their LF, and what was made of them.
         self._known: dict[bytes, Reply] = {}
+        # One envelope is answered like the other, too: octets, first digit of the last reply, replies.
+        self._group: tuple[bytes, int, Sequence[Reply]] = (b"", 0, ())
         self._ready: list[Reply] = []  # made of what came before all that, and not given out; the next one last
         self._code = b""  # of the reply under way; empty between replies
         self._lines: list[bytes] = []  # its lines so far, as they came
@@ -322,6 +326,32 @@ class ReplyReader:
                 return replies
         self._mixed = True
         return []
+
+    def good(self, octets: bytes, due: int, digit: int) -> Sequence[Reply]:
+        """The replies that `octets` are, if these are `due` of one line each, the first digit of the last one is
+        `digit`, and that of all others 2.  Else none.
+
+        Nothing is taken in, and nothing may have been: it is for who keeps in mind what came before.
+        """
+        if octets.__class__ is not bytes:
+            octets = bytes(octets)
+        known = self._known
+        if due == 1:
+            line, end, rest = octets.partition(b"\n")
+            reply = known.get(line) or self._known_by_now(line)
+            return (reply,) if reply is not None and reply.code // 100 == digit and end and not rest else ()
+        group, last, replies = self._group
+        if octets == group and digit == last and due == len(replies):
+            return replies
+        lines = octets.split(b"\n", due)
+        if lines.pop() or len(lines) != due:
+            return ()
+        found: list[Any] = [known.get(line) or self._known_by_now(line) for line in lines]
+        if not all(found) or found[-1].code // 100 != digit or any(reply.code >= 300 for reply in found[:-1]):
+            return ()
+        if len(octets) <= MAX_KNOWN_GROUP:
+            self._group = octets, digit, found
+        return found
 
     def _known_by_now(self, line: bytes) -> Reply | None:
         """The reply, if this is one of one line that is no refusal; else None.  The line is without its LF."""

@@ -23,12 +23,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from .channel_binding import TLSFacts
-from .client import ClientConnection, Group
+from .client import ClientConnection
 from .commands import Auth, AuthResponse, Command, Ehlo, Helo, Lhlo, Quit, Rset, StartTLS
 from .effects import Call, Close, Connect, Flight, Flow, Poll, Receive, Send
 from .effects import StartTLS as StartTLSEffect
 from .errors import ConnectionLost, LocalProtocolError, ProtocolError, RemoteProtocolError
 from .events import NEED_DATA, ConnectionClosed, ReplyReceived, ServiceClosing
+from .group import Group
 from .replies import Reply
 from .sasl import MAX_CHALLENGES, AuthenticationAborted, Mechanism, ServerNotProven, UnacceptableChallenge
 from .states import Stage, State

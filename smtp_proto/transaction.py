@@ -19,13 +19,15 @@ message goes out, and while it does, the flow listens (`smtp_proto.writing`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Literal
 
-from .client import Group
 from .commands import Command, Data, EndOfData, Mail, Quit, Rcpt, Rset
 from .effects import Close, Flow
 from .errors import ConnectionLost, LocalProtocolError, ProtocolError, RemoteProtocolError
 from .events import ReplyReceived
+from .foreseen import Foreseen, carried_out
+from .group import Group
 from .outcome import Outcome, Phase, RecipientOutcome
 from .replies import Reply
 from .session import Answered, ClientSession
@@ -148,6 +150,19 @@ class Transaction(MessageWriter):
 
     def run(self, last: bool) -> Flow[Outcome]:
         """All of it; with `last`, the goodbye too.  Raises what `deliver` does."""
+        if last or not self.small or self.progress is not None or not self._recipients:
+            return self.in_steps(last)
+        text = self._source.whole
+        assert text is not None
+        lines = b"".join([command.line for command in self._recipients])
+        if not (self._mail.line + lines).isascii():
+            return self.in_steps(last)
+        way = self.chunked and ("eager" if self.eager else True)
+        flight = Foreseen(self._mail.line, lines, self._asked, text, self._pipelining, way)
+        return carried_out(self.session, flight, self.outcome, partial(self.in_steps, last))
+
+    def in_steps(self, last: bool = False) -> Flow[Outcome]:
+        """`run`, with an answer looked at before the next flight is made."""
         session, connection = self.session, self.connection
         if connection.closed:
             raise ConnectionLost("the connection is closed")

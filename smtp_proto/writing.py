@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from .body import LineEndEncoder, MessageText
-from .client import Group
 from .commands import Bdat, EndOfData, Mail, Rcpt, Rset
 from .effects import Call, Flight, Flow, Pull
 from .errors import InvalidArgument, RemoteProtocolError
 from .events import ReplyReceived
+from .group import Group
 from .outcome import Outcome, Phase
 from .session import ClientSession
 from .sources import PIECE, Source, octets_of, pieces

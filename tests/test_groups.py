@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smtp_proto.body import DataEncoder, LineEndEncoder, MessageText
-from smtp_proto.client import ClientConnection, Group
+from smtp_proto.client import ClientConnection
 from smtp_proto.commands import Bdat, Command, Data, EndOfData, Mail, Noop, Quit, Raw, Rcpt, Rset
 from smtp_proto.errors import InvalidArgument, LocalProtocolError, RemoteProtocolError
 from smtp_proto.events import ReplyReceived, Wait
 from smtp_proto.grammar import MAX_COMMAND_LENGTH, PATH, plain_paths
+from smtp_proto.group import Group
 from smtp_proto.internationalization import PLAIN, content_of
 from smtp_proto.parameters import Notify, Size
 from smtp_proto.plain import plain_mail

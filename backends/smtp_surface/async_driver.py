@@ -30,6 +30,7 @@ from smtp_proto.effects import (
     Sent,
     StartTLS,
 )
+from smtp_proto.foreseen import Foreseen
 from smtp_proto.states import Stage
 
 from .driver import LARGE, Driver
@@ -132,12 +133,16 @@ class AsyncDriver(Driver[AsyncTransport]):
     def _send(self, transport: AsyncTransport, effect: Send) -> Awaitable[Sent]:
         return transport.send(self._chunks(effect), self._left(effect), effect.listen)
 
-    def _fly(self, transport: AsyncTransport, flight: Flight) -> Awaitable[bytes | None]:
+    async def _fly(self, transport: AsyncTransport, flight: Flight) -> bytes | None:
         exchange: Callable[..., Awaitable[bytes | None]] | None = getattr(transport, "exchange", None)
-        if exchange is None or len(flight.octets) >= LARGE:
-            return self._fly_in_steps(transport, flight)
-        patience = partial(self._begin, flight.answer)
-        return exchange(flight, self.timeouts[flight.stage], patience, self.on_send)
+        while True:
+            if exchange is None or len(flight.octets) >= LARGE:
+                octets = await self._fly_in_steps(transport, flight)
+            else:
+                patience = partial(self._begin, flight.answer)
+                octets = await exchange(flight, self.timeouts[flight.stage], patience, self.on_send)
+            if not flight.written or octets is None or not flight.follow(octets):
+                return octets
 
     async def _fly_in_steps(self, transport: AsyncTransport, flight: Flight) -> bytes | None:
         if flight.looks:
@@ -197,6 +202,7 @@ _PERFORM = _Performers(
         Receive: AsyncDriver._receive,
         Poll: lambda _driver, transport, _effect: transport.poll(),
         Flight: AsyncDriver._fly,
+        Foreseen: AsyncDriver._fly,
         Pull: lambda _driver, _transport, effect: pull(effect.chunks),
         Connect: AsyncDriver._connect,
         StartTLS: AsyncDriver._start_tls,

@@ -34,6 +34,7 @@ from smtp_proto.effects import (
     Sent,
     StartTLS,
 )
+from smtp_proto.foreseen import Foreseen
 from smtp_proto.states import DEFAULT_TIMEOUTS, Stage
 
 from .timeouts import Timeouts
@@ -130,6 +131,7 @@ class BlockingDriver(Driver[BlockingTransport]):
             Receive: self._receive,
             Poll: lambda transport, effect: transport.poll(),
             Flight: self._fly,
+            Foreseen: self._fly,
             Connect: self._connect,
             StartTLS: self._start_tls,
             Pull: lambda transport, effect: effect.next(),
@@ -173,13 +175,19 @@ class BlockingDriver(Driver[BlockingTransport]):
 
     def _fly(self, transport: BlockingTransport, flight: Flight) -> bytes | None:
         exchange: Callable[..., bytes | None] | None = getattr(transport, "exchange", None)
-        if exchange is not None and len(flight.octets) < LARGE:
-            # Nothing waits before the octets are out, so the wait for the answer begins now.
-            octets = exchange(flight, self._begin(flight.answer), self.on_send)
-            if flight.unsent:
-                self._begin(flight.stage)
-            if flight.begun or octets is not None:
+        while True:
+            octets = None
+            if exchange is not None and len(flight.octets) < LARGE:
+                # Nothing waits before the octets are out, so the wait for the answer begins now.
+                octets = exchange(flight, self._begin(flight.answer), self.on_send)
+                if flight.unsent:
+                    self._begin(flight.stage)
+            if octets is None and not flight.begun:
+                octets = self._fly_in_steps(transport, flight)
+            if not flight.written or octets is None or not flight.follow(octets):
                 return octets
+
+    def _fly_in_steps(self, transport: BlockingTransport, flight: Flight) -> bytes | None:
         if flight.looks:
             octets = transport.poll()
             if octets is not None:
