@@ -162,6 +162,13 @@ class _Envelope(Command):
         any(map(_set_line, commands, lines))
         return commands
 
+    @classmethod
+    def lines(cls, plain: bytes, parameters: bytes = b"") -> bytes:
+        """The lines of `each`, all together, for paths of which `plain_paths` has given `plain`; `parameters` as octets
+        that may stand behind a path, with a space before each."""
+        end = b">%b\r\n" % parameters
+        return cls._keyword + plain.replace(b"\n", end + cls._keyword) + end
+
     @property
     def parameters(self) -> tuple[str, ...]:
         """As they were given, in order."""
@@ -215,7 +222,7 @@ class Mail(_Envelope):
         command = _new(cls)
         _set_path(command, path)
         _set_parameters(command, (f"size={size}",))
-        _set_line(command, b"%b%b> size=%d\r\n" % (cls._keyword, octets, size))
+        _set_line(command, cls.lines(octets, b" size=%d" % size))
         return command
 
 

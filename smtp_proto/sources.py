@@ -106,13 +106,13 @@ def source_of(message: Message, binary: bool = False) -> Source:
     can be rewound; what reading that raises goes on.
     """
     if message.__class__ is bytes and len(message) <= PIECE and not binary:
-        return _whole(message)  # what nearly all is
+        return whole(message, MessageText(message))  # what nearly all is
     if isinstance(message, Source):
         return message
     if isinstance(message, (bytes, bytearray, memoryview)):
         octets = bytes(message)
         if len(octets) <= PIECE and not binary:
-            return _whole(octets)
+            return whole(octets, MessageText(octets))
         return _at_hand([octets], lambda: pieces(octets), binary)
     if isinstance(message, (list, tuple)):
         chunks = [octets_of(chunk) for chunk in message]
@@ -126,9 +126,10 @@ def source_of(message: Message, binary: bool = False) -> Source:
     return Source(iter(message), binary=binary)
 
 
-def _whole(octets: bytes) -> Source:
+def whole(octets: bytes, text: MessageText) -> Source:
+    """Octets of no more than a `PIECE`, and the same as text."""
     chunks = iter((octets,))
-    return Source(chunks, None, chunks, False, lambda: iter((octets,)), MessageText(octets))
+    return Source(chunks, None, chunks, False, lambda: iter((octets,)), text)
 
 
 def _at_hand(chunks: list[bytes], restart: Callable[[], Iterator[bytes]], binary: bool) -> Source:

@@ -29,6 +29,7 @@ from .events import ReplyReceived
 from .foreseen import Foreseen, carried_out
 from .group import Group
 from .outcome import Outcome, Phase, RecipientOutcome
+from .plain import PlainMail
 from .replies import Reply
 from .session import Answered, ClientSession
 from .sources import Message, Source, source_of
@@ -83,6 +84,22 @@ def deliver(
         outcome = Outcome([command.path for command in recipients], mail.path)
     transaction = Transaction(session, mail, recipients, source, outcome, pipelining, chunking, progress)
     return (yield from transaction.run(last))
+
+
+def deliver_plain(
+    session: ClientSession, plain: PlainMail, outcome: Outcome, *, pipelining: bool = False, chunking: Chunking = False
+) -> Flow[Outcome]:
+    """`deliver` for plain mail, whose commands are only made where they are needed."""
+
+    def in_steps() -> Flow[Outcome]:
+        mail, recipients = plain.commands()
+        return Transaction(session, mail, recipients, plain.source(), outcome, pipelining, chunking).in_steps()
+
+    if plain.text is None:
+        return in_steps()
+    mail, recipients = plain.lines()
+    flight = Foreseen(mail, recipients, plain.count, plain.text, pipelining, chunking)
+    return carried_out(session, flight, outcome, in_steps)
 
 
 def prepared(mail: Mail, recipients: Iterable[Rcpt], message: Message, chunking: Chunking) -> Source:

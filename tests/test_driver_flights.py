@@ -19,7 +19,7 @@ from smtp_proto.errors import ConnectionLost
 from smtp_proto.states import DEFAULT_TIMEOUTS, Stage
 from smtp_proto.transaction import deliver
 from smtp_surface.async_driver import AsyncDriver
-from smtp_surface.driver import LARGE, BlockingDriver, Patience, Tell
+from smtp_surface.driver import LARGE, Begin, BlockingDriver, Tell
 from smtp_surface.sockets import SocketTransport
 from tests.deliveries import MESSAGE, SENDER, recipients
 from tests.flows import Scripted, introduced
@@ -246,10 +246,10 @@ class Dripping(AsyncTransport):
         super().__init__(Planned(None, LOST, b"0 ok\r\n"))
         self._now = now
 
-    async def exchange(self, flight: Flight, timeout: float | None, patience: Patience, tell: Tell) -> bytes | None:
+    async def exchange(self, flight: Flight, begin: Begin, tell: Tell) -> bytes | None:
         self._now[0] += 3
         flight.begun = flight.written = True
-        self.inner.asked.append(patience())
+        self.inner.asked.append(begin(flight.answer))
         return b"25"
 
 

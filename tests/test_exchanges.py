@@ -197,15 +197,15 @@ def test_the_wait_begins_when_all_is_written(backend: Backend, filled: bool) -> 
     async def main() -> None:
         async with connected(backend) as (peers, transport):
             flight = Flight(OCTETS, Stage.BODY, Stage.COMMAND, looks=False)
-            asked: list[bool] = []
+            asked: list[tuple[Stage, bool]] = []
 
-            def patience() -> float:
-                asked.append(flight.written)
+            def begin(stage: Stage) -> float:
+                asked.append((stage, flight.written))
                 return PATIENCE
 
-            exchanged = transport.exchange(flight, PATIENCE, patience, None)
+            exchanged = transport.exchange(flight, begin, None)
             assert await answered(backend, peers, filled, exchanged) == b"250 ok\r\n"
-            assert asked == [True]
+            assert asked == [(Stage.BODY, False)] * filled + [(Stage.COMMAND, True)]
 
     backend.run(main)
 

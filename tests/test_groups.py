@@ -292,11 +292,13 @@ def test_plain_mail(sender: str, recipients: list[str], octets: bytes, sized: bo
         assert plain is None
         return
     assert plain is not None
-    mail, commands, source = plain
+    (mail, commands), source = plain.commands(), plain.source()
     known = source_of(octets)
     expected = [Mail(sender, [f"size={known.size}"] if sized else []), *map(Rcpt, recipients)]
     assert [mail, *commands] == expected
     assert [command.line for command in (mail, *commands)] == [command.line for command in expected]
+    assert plain.lines() == (mail.line, b"".join([command.line for command in commands]))
+    assert (plain.size, plain.count) == (known.size, len(recipients))
     assert (source.length, source.size, source.encoded) == (known.length, known.size, known.encoded)
     assert b"".join(source.chunks) == octets  # type: ignore[arg-type]  # octets have no asynchronous chunks
 

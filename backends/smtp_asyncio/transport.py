@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 from smtp_proto.effects import Flight, Sent
 from smtp_surface.alarm import Alarm
-from smtp_surface.driver import LARGE, Patience, Tell
+from smtp_surface.driver import LARGE, Begin, Tell
 from smtp_surface.sockets import look_at, open_socket
 
 from . import tasks
@@ -190,22 +190,28 @@ class StreamTransport(asyncio.BufferedProtocol):
                 return octets
         raise TimeoutError("timed out")
 
-    async def exchange(self, flight: Flight, timeout: float | None, patience: Patience, tell: Tell) -> bytes | None:
+    async def exchange(self, flight: Flight, begin: Begin, tell: Tell) -> bytes | None:
         """`send` and `receive` in one; see `smtp_surface.async_driver.AsyncTransport`."""
-        if flight.looks and (octets := await self.poll()) is not None:
-            return octets
-        connection, chunks = self._connection(), [flight.octets]
-        flight.begun = True
-        if tell is not None:
-            tell(flight.octets)
-        if self._writable and not (self._arrived or self._ended or connection.is_closing()):
-            connection.write(chunks.pop())  # which tries the socket at once
-            if not (connection.get_write_buffer_size() or connection.is_closing()):
+        while True:
+            octets = await self.poll() if flight.looks else None
+            if octets is not None:
+                return octets
+            connection, chunks = self._connection(), [flight.octets]
+            flight.begun = True
+            if tell is not None:
+                tell(flight.octets)
+            if self._writable and not (self._arrived or self._ended or connection.is_closing()):
+                connection.write(chunks.pop())  # which tries the socket at once
+                flight.written = not (connection.get_write_buffer_size() or connection.is_closing())
+            if not flight.written:
+                octets, flight.unsent = await self.send(chunks, begin(flight.stage), True)
+                if flight.unsent:
+                    return octets
                 flight.written = True
-                return await self._arrival(patience())
-        octets, flight.unsent = await self.send(chunks, timeout, True)
-        flight.written = not flight.unsent
-        return octets if octets is not None or flight.unsent else await self.receive(patience())
+            if octets is None:
+                octets = await self.receive(begin(flight.answer))
+            if not flight.follow(octets):
+                return octets
 
     async def poll(self) -> bytes | None:
         """What has arrived; where TLS hides that from the socket, when the loop has had the chance to look."""

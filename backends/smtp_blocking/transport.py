@@ -26,7 +26,7 @@ from typing import Any, TypeGuard
 from smtp_proto.channel_binding import TLSFacts
 from smtp_proto.effects import Flight, Sent
 from smtp_proto.tls import facts_of
-from smtp_surface.driver import LARGE, Tell
+from smtp_surface.driver import LARGE, Begin, Tell
 
 # Octets asked for in one read: the largest TLS record is 16 kB, and replies are smaller.
 READ_SIZE = 65536
@@ -180,35 +180,42 @@ class SocketTransport:
                 return Sent(self.poll() or None, [])
         return Sent(None, [])
 
-    def exchange(self, flight: Flight, timeout: float | None, tell: Tell) -> bytes | None:
-        """A small flight in half the time of its steps, over a plain socket that blocks, as nearly all are."""
-        sock, wait, octets = self.sock, self._wait, flight.octets
+    def exchange(self, flight: Flight, begin: Begin, tell: Tell) -> bytes | None:
+        """Small flights in half the time of their steps, over a plain socket that blocks, as nearly all are."""
+        sock, wait = self.sock, self._wait
         ask = wait.reads if wait is not None and self._takes_flags else None
-        if ask is None or sock.fileno() < 0 or sock.gettimeout() is not None:
+        if ask is None or sock.gettimeout() is not None:
             return None  # nothing is done
-        if flight.looks and ask(0):
-            received = self.poll()
-            if received is not None:
-                return received
-        flight.begun = True
-        if tell is not None:
-            tell(octets)
-        try:
-            written = sock.send(octets, _DONT_WAIT)
-        except BlockingIOError:
-            written = 0
-        if written != len(octets):
-            flight.unsent = [octets[written:]]
-            return None
-        flight.written = True
-        if timeout is not None:  # from here on as `receive`, in a third of its time
-            if not ask(timeout * 1000):
-                raise TimeoutError("timed out")
+        while len(octets := flight.octets) < LARGE and sock.fileno() >= 0:
+            if flight.looks and ask(0):
+                received = self.poll()
+                if received is not None:
+                    return received
+            flight.begun = True
+            if tell is not None:
+                tell(octets)
             try:
-                return sock.recv(READ_SIZE, _DONT_WAIT)
+                written = sock.send(octets, _DONT_WAIT)
             except BlockingIOError:
-                return self.receive(timeout)  # what was there is not any more: it is as if nothing had been
-        return sock.recv(READ_SIZE)
+                written = 0
+            if written != len(octets):
+                flight.unsent = [octets[written:]]
+                begin(flight.stage)
+                return None
+            flight.written = True
+            timeout = begin(flight.answer)
+            if timeout is None:
+                received = sock.recv(READ_SIZE)
+            else:  # as `receive`, in a third of its time
+                if not ask(timeout * 1000):
+                    raise TimeoutError("timed out")
+                try:
+                    received = sock.recv(READ_SIZE, _DONT_WAIT)
+                except BlockingIOError:
+                    received = self.receive(timeout)  # what was there is not any more: it is as if nothing had been
+            if not flight.follow(received):
+                return received
+        return None
 
     def receive(self, timeout: float | None) -> bytes:
         """Wait for octets until `timeout` seconds have passed (`TimeoutError`)."""

@@ -12,7 +12,6 @@ Whoever runs a flow aborts the transport where an exception has left anything un
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any, NoReturn, Protocol, TypeVar, cast, runtime_checkable
 
 from smtp_proto.channel_binding import TLSFacts
@@ -48,11 +47,11 @@ class AsyncTransport(Protocol):
 
     Two more methods are optional.  `interrupt`: called while another task is in `receive`, it lets that raise
     `TimeoutError` at once, with nothing lost.  Without it, `send_many` sees a message that its source gives only when
-    the server has said something.  ``async exchange(flight, timeout, patience, tell)`` performs a
-    `smtp_proto.effects.Flight` of fewer than `LARGE` octets: `poll` if it `looks`, `send`, and `receive`, in one.  It
-    sets `begun`, `written` and `unsent`.  Behind `begun` it tells `tell`, if that is not None, the octets, and not
-    before: of a flight that ends with the look none go out.  It asks `patience` for the timeout of the `receive` when
-    all is written, for that is when the wait begins.
+    the server has said something.  ``async exchange(flight, begin, tell)`` performs a
+    `smtp_proto.effects.Flight` of fewer than `LARGE` octets, and those that follow it: `poll` if it `looks`, `send`,
+    and `receive`, in one.  It sets `begun`, `written` and `unsent`.  Behind `begun` it tells `tell`, if that is not
+    None, the octets, and not before: of a flight that ends with the look none go out.  It asks `begin`, with the stage
+    of a wait that begins now, for its timeout: so for that of the `receive` when all is written.
     """
 
     async def connect(self, host: str, port: int, timeout: float | None) -> None:
@@ -133,30 +132,29 @@ class AsyncDriver(Driver[AsyncTransport]):
     def _send(self, transport: AsyncTransport, effect: Send) -> Awaitable[Sent]:
         return transport.send(self._chunks(effect), self._left(effect), effect.listen)
 
-    async def _fly(self, transport: AsyncTransport, flight: Flight) -> bytes | None:
+    def _fly(self, transport: AsyncTransport, flight: Flight) -> Awaitable[bytes | None]:
         exchange: Callable[..., Awaitable[bytes | None]] | None = getattr(transport, "exchange", None)
-        while True:
-            if exchange is None or len(flight.octets) >= LARGE:
-                octets = await self._fly_in_steps(transport, flight)
-            else:
-                patience = partial(self._begin, flight.answer)
-                octets = await exchange(flight, self.timeouts[flight.stage], patience, self.on_send)
-            if not flight.written or octets is None or not flight.follow(octets):
-                return octets
+        if exchange is None or len(flight.octets) >= LARGE:
+            return self._fly_in_steps(transport, flight)
+        return exchange(flight, self._begin, self.on_send)
 
     async def _fly_in_steps(self, transport: AsyncTransport, flight: Flight) -> bytes | None:
-        if flight.looks:
-            octets = await transport.poll()
-            if octets is not None:
+        while True:
+            if flight.looks:
+                octets = await transport.poll()
+                if octets is not None:
+                    return octets
+            flight.begun = True
+            if self.on_send is not None:
+                self.on_send(flight.octets)
+            octets, flight.unsent = await transport.send([flight.octets], self._begin(flight.stage), True)
+            if flight.unsent:
                 return octets
-        flight.begun = True
-        if self.on_send is not None:
-            self.on_send(flight.octets)
-        octets, flight.unsent = await transport.send([flight.octets], self._begin(flight.stage), True)
-        if flight.unsent:
-            return octets
-        flight.written = True
-        return octets if octets is not None else await transport.receive(self._begin(flight.answer))
+            flight.written = True
+            if octets is None:
+                octets = await transport.receive(self._begin(flight.answer))
+            if not flight.follow(octets):
+                return octets
 
     def _connect(self, transport: AsyncTransport, effect: Connect) -> Awaitable[None]:
         return transport.connect(effect.host, effect.port, self.timeouts[Stage.CONNECT])

@@ -20,12 +20,12 @@ from smtp_proto.internationalization import Headers, Way
 from smtp_proto.limits import deliver_within, in_parts, plan, used_up
 from smtp_proto.outcome import Outcome, Phase
 from smtp_proto.parameter import Parameter
-from smtp_proto.plain import plain_mail
+from smtp_proto.plain import PlainMail, plain_mail
 from smtp_proto.replies import Reply
 from smtp_proto.session import ClientSession
 from smtp_proto.sources import Source, octets_of, source_of
 from smtp_proto.states import State
-from smtp_proto.transaction import Chunking, Transaction, prepared
+from smtp_proto.transaction import Chunking, Transaction, deliver_plain, prepared
 from smtp_proto.writing import MessageWriter, Progress
 
 from .addresses import one_address, paths_of
@@ -45,20 +45,19 @@ Content = Any
 class Ready:
     """A message that could be sent as it is: with the options and in the form that the server's offer asks for.
 
-    `commands`: MAIL and the RCPTs of mail that is `smtp_proto.plain`.  All other has `fit` and each recipient's
-    `parameters` instead.  `at_once`: by the library's own methods.  `streamed`: the octets are with the source, not
-    with `fit`.
+    `plain`: mail that is `smtp_proto.plain`.  All other has `fit` and each recipient's `parameters` instead.
+    `at_once`: by the library's own methods.  `streamed`: the octets are with the source, not with `fit`.
     """
 
     # No tuple with names, as `Letter` is none.
-    __slots__ = ("at_once", "commands", "fit", "outcome", "parameters", "source", "streamed", "terms")
+    __slots__ = ("_source", "at_once", "fit", "outcome", "parameters", "plain", "streamed", "terms")
 
     def __init__(
         self,
         outcome: Outcome,
         terms: Terms,
-        source: Source,
-        commands: tuple[Mail, list[Rcpt]] | None,
+        plain: PlainMail | None,
+        source: Source | None = None,
         fit: Letter | None = None,
         parameters: Sequence[Sequence[str]] = (),
         at_once: bool = True,
@@ -66,8 +65,8 @@ class Ready:
     ) -> None:
         self.outcome = outcome
         self.terms = terms
-        self.source = source
-        self.commands = commands
+        self.plain = plain
+        self._source = source
         self.fit = fit
         self.parameters = parameters
         self.at_once = at_once
@@ -77,6 +76,14 @@ class Ready:
     def paths(self) -> list[str]:
         """The recipients' forward-paths."""
         return self.outcome.addresses if self.fit is None else paths_of(self.fit.recipients)
+
+    @property
+    def source(self) -> Source:
+        """Where its octets come from; there is only one."""
+        if self._source is None:
+            assert self.plain is not None
+            self._source = self.plain.source()
+        return self._source
 
 
 _TEXT = {str}
@@ -252,9 +259,8 @@ class MailConversations(LoginConversations):
         if untouched and bare and not mail_options and (content.__class__ is bytes or isinstance(content, Composed)):
             plain = plain_mail(sender, recipients, content, sized=terms.size)
             if plain is not None:
-                mail, commands, source = plain
-                self._refuse_too_large(outcome, source, terms)
-                return Ready(outcome, terms, source, (mail, commands))
+                self._refuse_too_large(outcome, plain.size, terms)
+                return Ready(outcome, terms, plain)
         mail_options = self._usable(mail_options) if mail_options else ()
         parameters: Sequence[Sequence[str]] = [()] * len(recipients)
         if not bare:
@@ -288,25 +294,30 @@ class MailConversations(LoginConversations):
         )
         source = given or source_of(fit.octets, fit.binary)
         if source.size is not None and terms.size:
-            self._refuse_too_large(outcome, source, terms)
+            self._refuse_too_large(outcome, source.size, terms)
             if not any(isinstance(option, Parameter) and option.keyword == "SIZE" for option in fit.options):
                 fit.options.insert(0, f"size={source.size}")
-        return Ready(outcome, terms, source, None, fit, parameters, at_once, streamed)
+        return Ready(outcome, terms, None, source, fit, parameters, at_once, streamed)
 
-    def _refuse_too_large(self, outcome: Outcome, source: Source, terms: Terms) -> None:
+    def _refuse_too_large(self, outcome: Outcome, size: int, terms: Terms) -> None:
         """RFC 1870 4 (1): better not sent at all than refused at its end."""
-        if terms.most is not None and source.size is not None and terms.size and source.size > terms.most:
+        if terms.most is not None and terms.size and size > terms.most:
             self._live()  # what the server has said is remembered longer than there is a connection
-            problem = f"5.3.4 The message has {source.size} octets, and the server takes {terms.most} (RFC 1870)"
+            problem = f"5.3.4 The message has {size} octets, and the server takes {terms.most} (RFC 1870)"
             outcome.mail = Reply(552, problem)
 
     def _in_one_go(self, ready: Ready, progress: Progress | None, last: bool) -> Flow[Outcome]:
         """The short way: one transaction of the core."""
+        terms, plain = ready.terms, ready.plain
+        pipelining, chunking = self.pipelining and terms.pipelining, self._chunks(ready)
+        if plain is not None and progress is None and not last and not terms.limits:
+            self.command_encoding = "ascii"
+            return deliver_plain(self._idle(), plain, ready.outcome, pipelining=pipelining, chunking=chunking)
         mail, recipients = self._commands(ready)
-        session, pipelining, chunking = self._idle(), self.pipelining and ready.terms.pipelining, self._chunks(ready)
+        session = self._idle()
         if progress is not None:
             progress = self._guarded(progress)
-        if not ready.terms.limits:
+        if not terms.limits:
             source, outcome = self._source(ready, mail, recipients, chunking), ready.outcome
             return Transaction(session, mail, recipients, source, outcome, pipelining, chunking, progress).run(last)
         return deliver_within(
@@ -314,7 +325,7 @@ class MailConversations(LoginConversations):
             mail,
             recipients,
             ready.source,
-            limits=ready.terms.limits,
+            limits=terms.limits,
             pipelining=pipelining,
             chunking=chunking,
             progress=progress,
@@ -326,8 +337,8 @@ class MailConversations(LoginConversations):
     def _commands(self, ready: Ready) -> tuple[Mail, list[Rcpt]]:
         """MAIL and the RCPTs; what must not be sent is raised here, before anything is."""
         self.command_encoding = "ascii"
-        if ready.commands is not None:
-            return ready.commands
+        if ready.plain is not None:
+            return ready.plain.commands()
         fit, parameters = ready.fit, ready.parameters
         assert fit is not None
         if any(option.lower() == "smtputf8" for option in fit.options):
@@ -346,11 +357,13 @@ class MailConversations(LoginConversations):
         return Mail(sender, split_options(fit.options)), recipients
 
     def _chunks(self, ready: Ready) -> Chunking:
-        return (self.chunking or ready.source.binary) if ready.terms.chunking else False
+        if not ready.terms.chunking:
+            return False
+        return self.chunking or (ready.plain is None and ready.source.binary)
 
     def _source(self, ready: Ready, mail: Mail, recipients: list[Rcpt], chunking: Chunking) -> Source:
         """The message as it is to be read, beside its commands; of plain mail nothing is left to be checked."""
-        return ready.source if ready.commands is not None else prepared(mail, recipients, ready.source, chunking)
+        return ready.source if ready.plain is not None else prepared(mail, recipients, ready.source, chunking)
 
     def _guarded(self, progress: Progress) -> Progress:
         """`progress`, which must not call the client back."""

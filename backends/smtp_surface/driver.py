@@ -7,10 +7,11 @@ coroutines.
 The contract of a transport is `BlockingTransport`: a handful of small methods over raw octets, each with its own
 deadline in seconds (None: wait as long as it takes), which raise nothing but `OSError`.
 
-One more method is optional: ``exchange(flight, timeout, tell)`` performs a `smtp_proto.effects.Flight` of fewer than
-`LARGE` octets, without waiting before they are written: `poll` if it `looks`, `tell` of the octets, `send`, and with
-all of them written `receive` with `timeout`.  It sets `begun`, `written` and `unsent`.  A flight that it cannot perform
-so, it leaves as it is, and gives None: then it is performed step by step.
+One more method is optional: ``exchange(flight, begin, tell)`` performs a `smtp_proto.effects.Flight` of fewer than
+`LARGE` octets, and those that follow it, without waiting before they are written: `poll` if it `looks`, `tell` of the
+octets, `send`, and with all of them written `receive`.  It sets `begun`, `written` and `unsent`, and asks `begin`, with
+the stage of a wait that begins now, for its timeout.  A flight that it cannot perform so, it leaves as it is, and gives
+None: then it is performed step by step.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Transport = TypeVar("Transport")
 
-#: Asked when a wait begins: the seconds that it has, or None.
-Patience = Callable[[], float | None]
+#: Asked when a wait of this stage begins: the seconds that it has, or None.
+Begin = Callable[[Stage], float | None]
 #: Told octets before they are written; None where nobody wants to know.
 Tell = Callable[[bytes], object] | None
 
@@ -175,31 +176,26 @@ class BlockingDriver(Driver[BlockingTransport]):
 
     def _fly(self, transport: BlockingTransport, flight: Flight) -> bytes | None:
         exchange: Callable[..., bytes | None] | None = getattr(transport, "exchange", None)
-        while True:
-            octets = None
-            if exchange is not None and len(flight.octets) < LARGE:
-                # Nothing waits before the octets are out, so the wait for the answer begins now.
-                octets = exchange(flight, self._begin(flight.answer), self.on_send)
-                if flight.unsent:
-                    self._begin(flight.stage)
-            if octets is None and not flight.begun:
-                octets = self._fly_in_steps(transport, flight)
-            if not flight.written or octets is None or not flight.follow(octets):
-                return octets
+        octets = exchange(flight, self._begin, self.on_send) if exchange is not None else None
+        return octets if flight.begun or octets is not None else self._fly_in_steps(transport, flight)
 
     def _fly_in_steps(self, transport: BlockingTransport, flight: Flight) -> bytes | None:
-        if flight.looks:
-            octets = transport.poll()
-            if octets is not None:
+        while True:
+            if flight.looks:
+                octets = transport.poll()
+                if octets is not None:
+                    return octets
+            flight.begun = True
+            if self.on_send is not None:
+                self.on_send(flight.octets)
+            octets, flight.unsent = transport.send([flight.octets], self._begin(flight.stage), True)
+            if flight.unsent:
                 return octets
-        flight.begun = True
-        if self.on_send is not None:
-            self.on_send(flight.octets)
-        octets, flight.unsent = transport.send([flight.octets], self._begin(flight.stage), True)
-        if flight.unsent:
-            return octets
-        flight.written = True
-        return octets if octets is not None else transport.receive(self._begin(flight.answer))
+            flight.written = True
+            if octets is None:
+                octets = transport.receive(self._begin(flight.answer))
+            if not flight.follow(octets):
+                return octets
 
     def _connect(self, transport: BlockingTransport, effect: Connect) -> None:
         transport.connect(effect.host, effect.port, self.timeouts[Stage.CONNECT])

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from smtp_proto.effects import Flight, Sent
 
-from .driver import LARGE, Patience, Tell
+from .driver import LARGE, Begin, Tell
 from .endpoints import may_be_overheard
 
 # Octets asked for in one read: the largest TLS record is 16 kB, and replies are smaller.
@@ -170,36 +170,46 @@ class SocketTransport:
         assert octets is not None
         return octets
 
-    async def exchange(self, flight: Flight, timeout: float | None, patience: Patience, tell: Tell) -> bytes | None:
+    async def exchange(self, flight: Flight, begin: Begin, tell: Tell) -> bytes | None:
         """`poll`, `send` and `receive` in one; see `smtp_surface.async_driver.AsyncTransport`.
 
         For what is small, and goes out at once, that is one turn of the loop's other tasks instead of two.
         """
-        loop, sock, octets = self._loop, self._open(), flight.octets
-        await loop.checkpoint_if_cancelled()
-        if flight.looks and self._may_be_read() and (received := self._read()) is not None:
-            return received
-        flight.begun = True
-        if tell is not None:
-            tell(octets)
-        try:
-            written = sock.send(octets)
-        except BlockingIOError:
-            written = 0
-        if written < len(octets):
-            received, flight.unsent = await self.send([octets[written:]], timeout, True)
-            flight.written = not flight.unsent
-            return received if received is not None or flight.unsent else await self.receive(patience())
-        flight.written = True
-        self._written, seconds = 0, patience()
+        loop = self._loop
+        while True:
+            sock, octets = self._open(), flight.octets
+            await loop.checkpoint_if_cancelled()
+            if flight.looks and self._may_be_read() and (received := self._read()) is not None:
+                return received
+            flight.begun = True
+            if tell is not None:
+                tell(octets)
+            try:
+                written = sock.send(octets)
+            except BlockingIOError:
+                written = 0
+            received = None
+            if written < len(octets):
+                received, flight.unsent = await self.send([octets[written:]], begin(flight.stage), True)
+                if flight.unsent:
+                    return received
+            flight.written = True
+            if received is None:
+                received = await self._answer(begin(flight.answer))
+            if not flight.follow(received):
+                return received
+
+    async def _answer(self, timeout: float | None) -> bytes:
+        """`receive`, behind a flight."""
+        self._written = 0
         if self._near:
             # It is worth to look before the wait (see `receive`), behind a turn that is a part of a wait.  Who is
             # cancelled here knows no more and no less than there; to be shielded takes anyio five times as long.
-            await loop.checkpoint()
-            received = self._read()
-            if received is not None:
-                return received
-        return await self._arrival(seconds)
+            await self._loop.checkpoint()
+            octets = self._read()
+            if octets is not None:
+                return octets
+        return await self._arrival(timeout)
 
     def interrupt(self) -> None:
         """Let the `receive` that another task is in raise `TimeoutError`: nothing is read before it is given."""
