@@ -19,7 +19,7 @@ from smtp_proto.errors import ConnectionLost
 from smtp_proto.states import DEFAULT_TIMEOUTS, Stage
 from smtp_proto.transaction import deliver
 from smtp_surface.async_driver import AsyncDriver
-from smtp_surface.driver import LARGE, Begin, BlockingDriver, Tell
+from smtp_surface.driver import LARGE, BlockingDriver
 from smtp_surface.sockets import SocketTransport
 from tests.deliveries import MESSAGE, SENDER, recipients
 from tests.flows import Scripted, introduced
@@ -243,14 +243,17 @@ class Dripping(AsyncTransport):
     """Takes three seconds to write, and gives an answer in two pieces."""
 
     def __init__(self, now: list[float]) -> None:
-        super().__init__(Planned(None, LOST, b"0 ok\r\n"))
+        super().__init__(Planned(None, Sent(None, []), LOST))
         self._now = now
+        self._answer = [b"25", b"0 ok\r\n"]
 
-    async def exchange(self, flight: Flight, begin: Begin, tell: Tell) -> bytes | None:
+    async def send(self, chunks: list[bytes], timeout: float | None, listen: bool) -> Sent:
         self._now[0] += 3
-        flight.begun = flight.written = True
-        self.inner.asked.append(begin(flight.answer))
-        return b"25"
+        return Sent(None, [])
+
+    async def receive(self, timeout: float | None) -> bytes:
+        self.inner.asked.append(timeout)
+        return self._answer.pop(0)
 
 
 def test_the_wait_for_an_answer_begins_when_the_flight_is_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,4 +267,4 @@ def test_the_wait_for_an_answer_begins_when_the_flight_is_out(monkeypatch: pytes
     with pytest.raises(StopIteration) as stop:
         coroutine.send(None)  # nothing in it waits for a loop, whose clock this is, too
     assert stop.value.value.code == 250
-    assert transport.inner.asked == [2.0, 2.0]
+    assert transport.inner.asked == ["poll", 2.0, 2.0]

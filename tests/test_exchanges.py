@@ -35,7 +35,7 @@ def where(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
 
 
 class Stepwise:
-    """A transport of which the driver does not know that it has `exchange`."""
+    """A transport of which the driver does not know that it has `attempt`."""
 
     def __init__(self, transport: Any) -> None:
         self.poll, self.send, self.receive = transport.poll, transport.send, transport.receive
@@ -75,7 +75,7 @@ async def connected(backend: Backend) -> AsyncIterator[tuple[Peers, Any]]:
     peers = Peers()
     try:
         transport = await backend.module.SMTP()._transport_over(peers.ours)
-        assert hasattr(transport, "exchange")
+        assert hasattr(transport, "attempt")
         try:
             yield peers, transport
         finally:
@@ -203,8 +203,9 @@ def test_the_wait_begins_when_all_is_written(backend: Backend, filled: bool) -> 
                 asked.append((stage, flight.written))
                 return PATIENCE
 
-            exchanged = transport.exchange(flight, begin, None)
-            assert await answered(backend, peers, filled, exchanged) == b"250 ok\r\n"
+            driver = AsyncDriver(transport, WAITS)
+            driver._begin = begin  # type: ignore[method-assign]  # to hear when it is asked
+            assert await answered(backend, peers, filled, driver.run(flying(flight))) == b"250 ok\r\n"
             assert asked == [(Stage.BODY, False)] * filled + [(Stage.COMMAND, True)]
 
     backend.run(main)
@@ -246,7 +247,7 @@ def test_a_large_one_is_listened_to(backend: Backend) -> None:
 
     async def main() -> None:
         async with connected(backend) as (_, transport):
-            transport.exchange = forbidden
+            transport.attempt = forbidden
             flight = Flight(bytes(LARGE), Stage.BODY, Stage.COMMAND, looks=False)
             assert isinstance(await AsyncDriver(transport, AT_ONCE).run(flying(flight)), TimeoutError)
             assert flight.written

@@ -14,9 +14,9 @@ from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from smtp_proto.effects import Flight, Sent
+from smtp_proto.effects import Sent
 from smtp_surface.alarm import Alarm
-from smtp_surface.driver import LARGE, Begin, Tell
+from smtp_surface.driver import LARGE
 from smtp_surface.sockets import look_at, open_socket
 
 from . import tasks
@@ -179,9 +179,8 @@ class StreamTransport(asyncio.BufferedProtocol):
 
     async def receive(self, timeout: float | None) -> bytes:
         """Wait for octets; b"" at the end."""
-        return octets if (octets := self._take()) is not None else await self._arrival(timeout)
-
-    async def _arrival(self, timeout: float | None) -> bytes:
+        if (octets := self._take()) is not None:
+            return octets
         self._alarm.set(timeout)
         while not self._alarm.rung:
             self._waiter = self._loop.create_future()
@@ -190,28 +189,13 @@ class StreamTransport(asyncio.BufferedProtocol):
                 return octets
         raise TimeoutError("timed out")
 
-    async def exchange(self, flight: Flight, begin: Begin, tell: Tell) -> bytes | None:
-        """`send` and `receive` in one; see `smtp_surface.async_driver.AsyncTransport`."""
-        while True:
-            octets = await self.poll() if flight.looks else None
-            if octets is not None:
-                return octets
-            connection, chunks = self._connection(), [flight.octets]
-            flight.begun = True
-            if tell is not None:
-                tell(flight.octets)
-            if self._writable and not (self._arrived or self._ended or connection.is_closing()):
-                connection.write(chunks.pop())  # which tries the socket at once
-                flight.written = not (connection.get_write_buffer_size() or connection.is_closing())
-            if not flight.written:
-                octets, flight.unsent = await self.send(chunks, begin(flight.stage), True)
-                if flight.unsent:
-                    return octets
-                flight.written = True
-            if octets is None:
-                octets = await self.receive(begin(flight.answer))
-            if not flight.follow(octets):
-                return octets
+    def attempt(self, octets: bytes) -> list[bytes]:
+        """Write at once, which the loop's transport tries; see `smtp_surface.async_driver.AsyncTransport`."""
+        connection = self._connection()
+        if not self._writable or self._arrived or self._ended or connection.is_closing():
+            return [octets]
+        connection.write(octets)
+        return [b""] if connection.get_write_buffer_size() or connection.is_closing() else []
 
     async def poll(self) -> bytes | None:
         """What has arrived; where TLS hides that from the socket, when the loop has had the chance to look."""

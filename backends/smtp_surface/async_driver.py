@@ -47,11 +47,8 @@ class AsyncTransport(Protocol):
 
     Two more methods are optional.  `interrupt`: called while another task is in `receive`, it lets that raise
     `TimeoutError` at once, with nothing lost.  Without it, `send_many` sees a message that its source gives only when
-    the server has said something.  ``async exchange(flight, begin, tell)`` performs a
-    `smtp_proto.effects.Flight` of fewer than `LARGE` octets, and those that follow it: `poll` if it `looks`, `send`,
-    and `receive`, in one.  It sets `begun`, `written` and `unsent`.  Behind `begun` it tells `tell`, if that is not
-    None, the octets, and not before: of a flight that ends with the look none go out.  It asks `begin`, with the stage
-    of a wait that begins now, for its timeout: so for that of the `receive` when all is written.
+    the server has said something.  `attempt` takes fewer than `LARGE` octets, writes what of them goes out at once,
+    and gives the chunks that `send` is to be called with: none where all are out.  It raises what `send` does.
     """
 
     async def connect(self, host: str, port: int, timeout: float | None) -> None:
@@ -132,24 +129,23 @@ class AsyncDriver(Driver[AsyncTransport]):
     def _send(self, transport: AsyncTransport, effect: Send) -> Awaitable[Sent]:
         return transport.send(self._chunks(effect), self._left(effect), effect.listen)
 
-    def _fly(self, transport: AsyncTransport, flight: Flight) -> Awaitable[bytes | None]:
-        exchange: Callable[..., Awaitable[bytes | None]] | None = getattr(transport, "exchange", None)
-        if exchange is None or len(flight.octets) >= LARGE:
-            return self._fly_in_steps(transport, flight)
-        return exchange(flight, self._begin, self.on_send)
-
-    async def _fly_in_steps(self, transport: AsyncTransport, flight: Flight) -> bytes | None:
+    async def _fly(self, transport: AsyncTransport, flight: Flight) -> bytes | None:
+        attempt: Callable[[bytes], list[bytes]] | None = getattr(transport, "attempt", None)
         while True:
             if flight.looks:
                 octets = await transport.poll()
                 if octets is not None:
                     return octets
             flight.begun = True
+            octets, unsent = None, [flight.octets]
             if self.on_send is not None:
                 self.on_send(flight.octets)
-            octets, flight.unsent = await transport.send([flight.octets], self._begin(flight.stage), True)
-            if flight.unsent:
-                return octets
+            if attempt is not None and len(flight.octets) < LARGE:
+                unsent = attempt(flight.octets)
+            if unsent:
+                octets, flight.unsent = await transport.send(unsent, self._begin(flight.stage), True)
+                if flight.unsent:
+                    return octets
             flight.written = True
             if octets is None:
                 octets = await transport.receive(self._begin(flight.answer))

@@ -21,9 +21,9 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, cont
 from functools import partial
 from typing import Any, NamedTuple
 
-from smtp_proto.effects import Flight, Sent
+from smtp_proto.effects import Sent
 
-from .driver import LARGE, Begin, Tell
+from .driver import LARGE
 from .endpoints import may_be_overheard
 
 # Octets asked for in one read: the largest TLS record is 16 kB, and replies are smaller.
@@ -98,6 +98,7 @@ class SocketTransport:
         self._source_address = source_address
         self.sock = sock
         self._scope: Any = None  # of the `receive` that is under way
+        self._just_written = False  # by `attempt`, all of it
         self._written = 0  # octets since what has arrived was looked at
         if sock is not None:
             self._prepare(sock)
@@ -148,12 +149,31 @@ class SocketTransport:
                     return Sent(self._read() or None, [])
         return Sent(None, [])
 
+    def attempt(self, octets: bytes) -> list[bytes]:
+        """Write what goes out at once; see `smtp_surface.async_driver.AsyncTransport`."""
+        try:
+            written = self._open().send(octets)
+        except BlockingIOError:
+            written = 0
+        self._just_written = written == len(octets)
+        return [] if self._just_written else [octets[written:]]
+
     async def receive(self, timeout: float | None) -> bytes:
         """Wait for octets; b"" at the end."""
         loop = self._loop
         self._written = 0
         # A server on the same machine has often answered by now (9 times of 10), and to look takes 1.3 us, where a wait
         # with its deadline takes 17 to 28 (measured).
+        if self._just_written:
+            self._just_written = False
+            if self._near:
+                # Behind a turn that is a part of a wait: who is cancelled here knows no more and no less than there,
+                # and to be shielded takes anyio five times as long.
+                await loop.checkpoint()
+                octets = self._read()
+                if octets is not None:
+                    return octets
+            return await self._arrival(timeout)
         await loop.checkpoint_if_cancelled()
         octets = self._read()
         if octets is not None:
@@ -170,47 +190,6 @@ class SocketTransport:
         assert octets is not None
         return octets
 
-    async def exchange(self, flight: Flight, begin: Begin, tell: Tell) -> bytes | None:
-        """`poll`, `send` and `receive` in one; see `smtp_surface.async_driver.AsyncTransport`.
-
-        For what is small, and goes out at once, that is one turn of the loop's other tasks instead of two.
-        """
-        loop = self._loop
-        while True:
-            sock, octets = self._open(), flight.octets
-            await loop.checkpoint_if_cancelled()
-            if flight.looks and self._may_be_read() and (received := self._read()) is not None:
-                return received
-            flight.begun = True
-            if tell is not None:
-                tell(octets)
-            try:
-                written = sock.send(octets)
-            except BlockingIOError:
-                written = 0
-            received = None
-            if written < len(octets):
-                received, flight.unsent = await self.send([octets[written:]], begin(flight.stage), True)
-                if flight.unsent:
-                    return received
-            flight.written = True
-            if received is None:
-                received = await self._answer(begin(flight.answer))
-            if not flight.follow(received):
-                return received
-
-    async def _answer(self, timeout: float | None) -> bytes:
-        """`receive`, behind a flight."""
-        self._written = 0
-        if self._near:
-            # It is worth to look before the wait (see `receive`), behind a turn that is a part of a wait.  Who is
-            # cancelled here knows no more and no less than there; to be shielded takes anyio five times as long.
-            await self._loop.checkpoint()
-            octets = self._read()
-            if octets is not None:
-                return octets
-        return await self._arrival(timeout)
-
     def interrupt(self) -> None:
         """Let the `receive` that another task is in raise `TimeoutError`: nothing is read before it is given."""
         if self._scope is not None:
@@ -219,7 +198,8 @@ class SocketTransport:
     async def poll(self) -> bytes | None:
         """What has arrived."""
         await self._loop.checkpoint_if_cancelled()
-        return self._read()
+        self._open()
+        return self._read() if self._may_be_read() else None
 
     def _read(self) -> bytes | None:
         try:
