@@ -59,10 +59,11 @@ def encoding(message: bytes, encoder_name: str, piece: int) -> Callable[[], obje
     from smtp_proto import body
 
     encoder_class = getattr(body, encoder_name)
+    pieces = [message[at : at + piece] for at in range(0, len(message), piece)]  # as they come from a file
 
     def encode() -> object:
         encoder = encoder_class()
-        return [*[encoder.encode(message[at : at + piece]) for at in range(0, len(message), piece)], encoder.finish()]
+        return [*map(encoder.encode, pieces), encoder.finish()]
 
     return encode
 

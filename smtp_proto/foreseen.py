@@ -15,7 +15,7 @@ ways have the same outcome, and leave the same connection behind (`tests/test_fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .body import MessageText
@@ -43,72 +43,64 @@ class Foreseen(Flight):
     """
 
     looks = True
-    #: All is answered, and nothing was refused.
-    fulfilled = False
+    #: Gives the replies that octets are (`ClientConnection.foresee`).
+    read: Callable[[bytes, int, int], Sequence[Reply]]
 
     def __init__(
         self, mail: bytes, recipients: bytes, count: int, text: MessageText, pipelining: bool, chunking: bool | str
     ) -> None:
-        # Not a method: it would hold what holds it.
+        # In the order of going out, the next one last.
         self._parts = parts(mail, recipients, count, text, pipelining, chunking)
-        self.octets, self._due, self._digit, self.stage, self.answer = next(self._parts)
-        self._count = count
-        self._with_data = not chunking
-        self._replies: list[Reply] = []
-        #: To the flights before this one.
+        self.octets, self._due, self._digit, self.stage, self.answer = self._parts.pop()
+        #: The answers so far.
+        self.replies: list[Reply] = []
+        #: Those to the flights before this one, as they came.
         self.answers: list[bytes] = []
-        #: Gives the replies that octets are (`ClientConnection.foresee`).
-        self.read: Callable[[bytes, int, int], Sequence[Reply]]
+        #: All is answered, and nothing was refused.
+        self.fulfilled = False
 
     def follow(self, octets: bytes) -> bool:
         replies = self.read(octets, self._due, self._digit)
         if not replies:
             return False
-        self._replies += replies
-        following = next(self._parts, None)
-        if following is None:
+        self.replies += replies
+        if not self._parts:
             self.fulfilled = True
             return False
         # In this order: interrupted in between, it looks as if the next flight were out, and nobody relies on less.
         self.answers.append(octets)
-        self.octets, self._due, self._digit, self.stage, self.answer = following
+        self.octets, self._due, self._digit, self.stage, self.answer = self._parts.pop()
         self.begun = self.written = False
         return True
-
-    def tell(self, outcome: Outcome) -> int:
-        """What came of it; returns the number of answers."""
-        replies = self._replies
-        outcome.taken(replies, self._with_data)
-        return len(replies)
 
     @property
     def last(self) -> bool:
         """True if the message is a part of this flight."""
-        return self.stage is _BODY
+        return not self._parts
 
 
 def parts(
     mail: bytes, recipients: bytes, count: int, text: MessageText, pipelining: bool, chunking: bool | str
-) -> Iterator[Part]:
-    """The flights of a message, as `Transaction.run` has them."""
-    message = b""
+) -> list[Part]:
+    """The flights of a message, as `Transaction.in_steps` has them; the first one last."""
     if chunking:
         chunk = text.for_bdat()
+        if pipelining and chunking == "eager":
+            octets = b"%b%bBDAT %d LAST\r\n%b" % (mail, recipients, len(chunk), chunk)
+            return [(octets, count + 2, 2, _BODY, _MAIL)]
         message = b"BDAT %d LAST\r\n%b" % (len(chunk), chunk)
-    if not pipelining:
-        yield mail, 1, 2, _MAIL, _MAIL
-        for line in recipients.splitlines(keepends=True):
-            yield line, 1, 2, _RCPT, _RCPT
-        if not chunking:
-            yield b"data\r\n", 1, 3, _DATA, _DATA
-    elif chunking == "eager":
-        yield b"%b%b%b" % (mail, recipients, message), count + 2, 2, _BODY, _MAIL
-        return
-    elif chunking:
-        yield mail + recipients, count + 1, 2, _MAIL, _MAIL
     else:
-        yield b"%b%bdata\r\n" % (mail, recipients), count + 2, 3, _MAIL, _MAIL
-    yield message or text.for_data(), 1, 2, _BODY, _FINAL
+        message = text.for_data()
+    found: list[Part] = [(message, 1, 2, _BODY, _FINAL)]
+    if pipelining:
+        envelope = mail + recipients if chunking else b"%b%bdata\r\n" % (mail, recipients)
+        found.append((envelope, count + (1 if chunking else 2), 2 if chunking else 3, _MAIL, _MAIL))
+        return found
+    if not chunking:
+        found.append((b"data\r\n", 1, 3, _DATA, _DATA))
+    found += [(line, 1, 2, _RCPT, _RCPT) for line in reversed(recipients.splitlines(keepends=True))]
+    found.append((mail, 1, 2, _MAIL, _MAIL))
+    return found
 
 
 def carried_out(
@@ -130,7 +122,8 @@ def carried_out(
         except BaseException as error:  # noqa: BLE001  # raised again by the flow that knows what it means
             failure = error
         if flight.fulfilled:
-            connection.fulfilled(flight.tell(outcome))
+            outcome.taken(flight.replies)
+            connection.fulfilled(len(flight.replies))
             caught_up = True
             if failure is None:
                 return outcome

@@ -183,16 +183,16 @@ class Outcome:
         for recipient in due:
             recipient.final = reply
 
-    def taken(self, replies: Sequence[Reply], data: bool) -> None:
-        """The server took the message for all: the answers to MAIL, to each RCPT, with `data` to DATA, and at last."""
+    def taken(self, replies: Sequence[Reply]) -> None:
+        """The server took the message for all: the answers to MAIL, to each RCPT, to DATA if there was one, and to the
+        message."""
         self.final = replies[-1]
         self.phase = _DONE
         self.mail = replies[0]
-        if data:
+        count = len(self.addresses)
+        self.replies = list(replies[1 : count + 1])
+        if len(replies) > count + 2:
             self.data = replies[-2]
-            self.replies[:] = replies[1:-2]
-        else:
-            self.replies[:] = replies[1:-1]
         self.all_accepted = True
 
     @property

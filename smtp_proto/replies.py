@@ -337,9 +337,11 @@ class ReplyReader:
             octets = bytes(octets)
         known = self._known
         if due == 1:
-            line, end, rest = octets.partition(b"\n")
-            reply = known.get(line) or self._known_by_now(line)
-            return (reply,) if reply is not None and reply.code // 100 == digit and end and not rest else ()
+            # No line that is known has an LF in it.
+            reply = known.get(octets[:-1]) if octets.endswith(b"\n") else None
+            if reply is None and octets.find(b"\n") == len(octets) - 1 >= 0:
+                reply = self._known_by_now(octets[:-1])
+            return (reply,) if reply is not None and reply.code // 100 == digit else ()
         group, last, replies = self._group
         if octets == group and digit == last and due == len(replies):
             return replies

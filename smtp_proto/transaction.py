@@ -87,19 +87,22 @@ def deliver(
 
 
 def deliver_plain(
-    session: ClientSession, plain: PlainMail, outcome: Outcome, *, pipelining: bool = False, chunking: Chunking = False
+    session: ClientSession, plain: PlainMail, outcome: Outcome, pipelining: bool = False, chunking: Chunking = False
 ) -> Flow[Outcome]:
     """`deliver` for plain mail, whose commands are only made where they are needed."""
-
-    def in_steps() -> Flow[Outcome]:
-        mail, recipients = plain.commands()
-        return Transaction(session, mail, recipients, plain.source(), outcome, pipelining, chunking).in_steps()
-
+    otherwise = partial(_plain_in_steps, session, plain, outcome, pipelining, chunking)
     if plain.text is None:
-        return in_steps()
+        return otherwise()
     mail, recipients = plain.lines()
     flight = Foreseen(mail, recipients, plain.count, plain.text, pipelining, chunking)
-    return carried_out(session, flight, outcome, in_steps)
+    return carried_out(session, flight, outcome, otherwise)
+
+
+def _plain_in_steps(
+    session: ClientSession, plain: PlainMail, outcome: Outcome, pipelining: bool, chunking: Chunking
+) -> Flow[Outcome]:
+    mail, recipients = plain.commands()
+    return Transaction(session, mail, recipients, plain.source(), outcome, pipelining, chunking).in_steps()
 
 
 def prepared(mail: Mail, recipients: Iterable[Rcpt], message: Message, chunking: Chunking) -> Source:

@@ -210,6 +210,19 @@ def test_all_small_bodies_in_chunks() -> None:
         assert all(encoded(pieces, LineEndEncoder()) == expected for pieces in every_split(body)), body
 
 
+@pytest.mark.parametrize("most", [1, 2, 3, 5])
+@pytest.mark.parametrize("encoder", [DataEncoder, LineEndEncoder])
+def test_a_large_chunk(encoder: type[LineEndEncoder], most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever a large chunk is cut on its way, what comes of it is the same; and itself where nothing is to change."""
+    small = [b"".join(octets) for length in range(8) for octets in product((b".", b"\r", b"\n"), repeat=length)]
+    expected = [(encoder().encode(body), body) for body in small]
+    monkeypatch.setattr("smtp_proto.body.MOST_AT_ONCE", most)
+    for whole, body in expected:
+        assert encoder().encode(body) == whole
+        normal = normalise_line_ends(body).replace(b".", b"-")
+        assert encoder().encode(normal) is normal or not normal.endswith(b"\r\n")
+
+
 def test_normalising() -> None:
     """CRLF, LF and CR are one line end each; without a CR there is a shorter way, with the same result."""
     assert normalise_line_ends(b"") == b""

@@ -222,7 +222,8 @@ class MailConversations(LoginConversations):
             except BaseException as error:
                 self._translate(error)
                 raise
-            if not outcome.delivered:
+            delivered = outcome.delivered
+            if not delivered:
                 self.command_encoding = "ascii"  # the transaction is over, by the RSET behind its refusal
             if self._session is not None and self._session.connection.closed:
                 yield from Call(self.close)
@@ -235,7 +236,8 @@ class MailConversations(LoginConversations):
                     outcome.phase = lost.phase
                 error.outcome = outcome  # type: ignore[attr-defined]  # ours have it, and an override's own may
                 raise
-        self._delivered = self._delivered or outcome.delivered
+            delivered = outcome.delivered
+        self._delivered = self._delivered or delivered
         return outcome
 
     def _made_ready(
@@ -312,7 +314,7 @@ class MailConversations(LoginConversations):
         pipelining, chunking = self.pipelining and terms.pipelining, self._chunks(ready)
         if plain is not None and progress is None and not last and not terms.limits:
             self.command_encoding = "ascii"
-            return deliver_plain(self._idle(), plain, ready.outcome, pipelining=pipelining, chunking=chunking)
+            return deliver_plain(self._idle(), plain, ready.outcome, pipelining, chunking)
         mail, recipients = self._commands(ready)
         session = self._idle()
         if progress is not None:
