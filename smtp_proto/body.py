@@ -17,7 +17,7 @@ from .errors import InvalidArgument
 
 END_OF_DATA = b".\r\n"
 _TERMINATOR = b"\r\n.\r\n"
-# Octets that are encoded at a time: what is made of them is still below 128 KiB, above which the system is asked for it.
+# Octets that are encoded at a time: what is made of them is below 128 KiB, for more of which the system is asked.
 MOST_AT_ONCE = 98304
 # As numbers: `in` takes `bytes` for a number first, and an exception for that costs more than the search (0.2 us).
 NUL, _CR, _DOT = b"\0\r."
