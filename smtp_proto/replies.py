@@ -31,8 +31,8 @@ MAX_REPLY_SIZE = 131072
 # Replies that are remembered, so that the next ones like them need not be made; and octets of each, its end included.
 MAX_KNOWN = 32
 MAX_KNOWN_LINE = 128
-# Octets of the answer to an envelope that is remembered as a whole: that to a hundred recipients and more.
-MAX_KNOWN_GROUP = 4096
+# Octets of several that came together, and are remembered as a whole: of up to seventy, as they usually are.
+MAX_KNOWN_GROUP = 1024
 
 _CODES = {b"%03d" % code: code for code in range(1000)}
 _LAST = {digits + b" ": code for digits, code in _CODES.items()}  # what the last line of a reply begins with
@@ -194,7 +194,7 @@ class ReplyReader:
     not be used again.
     """
 
-    __slots__ = ("_at", "_code", "_group", "_known", "_lines", "_mixed", "_ready", "_segment", "_size", "buffer")
+    __slots__ = ("_at", "_code", "_groups", "_known", "_lines", "_mixed", "_ready", "_segment", "_size", "buffer")
 
     def __init__(self) -> None:
         self.buffer = ReceiveBuffer(MAX_REPLY_LINE)
@@ -204,8 +204,8 @@ class ReplyReader:
         # Servers answer one recipient, and one message, like the other, and a reply never changes: lines as they came,
         # but for their LF, and what was made of them.
         self._known: dict[bytes, Reply] = {}
-        # One envelope is answered like the other, too: octets, first digit of the last reply, replies.
-        self._group: tuple[bytes, int, Sequence[Reply]] = (b"", 0, ())
+        # One envelope is answered like the other, too: what `good` has given, by what it was asked.
+        self._groups: dict[tuple[bytes, int, int], Sequence[Reply]] = {}
         self._ready: list[Reply] = []  # made of what came before all that, and not given out; the next one last
         self._code = b""  # of the reply under way; empty between replies
         self._lines: list[bytes] = []  # its lines so far, as they came
@@ -335,24 +335,21 @@ class ReplyReader:
         """
         if octets.__class__ is not bytes:
             octets = bytes(octets)
-        known = self._known
-        if due == 1:
-            # No line that is known has an LF in it.
-            reply = known.get(octets[:-1]) if octets.endswith(b"\n") else None
-            if reply is None and octets.find(b"\n") == len(octets) - 1 >= 0:
-                reply = self._known_by_now(octets[:-1])
-            return (reply,) if reply is not None and reply.code // 100 == digit else ()
-        group, last, replies = self._group
-        if octets == group and digit == last and due == len(replies):
+        asked, groups = (octets, due, digit), self._groups
+        replies = groups.get(asked)
+        if replies is not None:
             return replies
         lines = octets.split(b"\n", due)
         if lines.pop() or len(lines) != due:
             return ()
+        known = self._known
         found: list[Any] = [known.get(line) or self._known_by_now(line) for line in lines]
         if not all(found) or found[-1].code // 100 != digit or any(reply.code >= 300 for reply in found[:-1]):
             return ()
         if len(octets) <= MAX_KNOWN_GROUP:
-            self._group = octets, digit, found
+            if len(groups) == MAX_KNOWN:
+                groups.clear()
+            groups[asked] = found
         return found
 
     def _known_by_now(self, line: bytes) -> Reply | None:
