@@ -68,7 +68,7 @@ class Foreseen(Flight):
             self.fulfilled = True
             return False
         # In this order: interrupted in between, it looks as if the next flight were out, and nobody relies on less.
-        self.answers.append(octets)
+        self.answers.append(bytes(octets))
         self.octets, self._due, self._digit, self.stage, self.answer = self._parts.pop()
         self.begun = self.written = False
         return True
@@ -115,6 +115,7 @@ def carried_out(
     flight.read = read
     failure: BaseException | None = None
     octets: bytes | None = None
+    flow: Flow[Outcome] | None = None
     caught_up = False
     try:
         try:
@@ -134,7 +135,6 @@ def carried_out(
         for answer in flight.answers:
             step.begun = step.written = True
             step = flow.send(answer)
-        assert step.octets == flight.octets, "both ways have the same flights"
         step.begun, step.written, step.unsent = flight.begun, flight.written, flight.unsent
         caught_up = True
         effect = flow.send(octets) if failure is None else flow.throw(failure)
@@ -143,6 +143,8 @@ def carried_out(
     except BaseException:
         if not caught_up:
             # Interrupted where nothing knows any more what was sent.
+            if flow is not None:
+                flow.close()  # which takes back what it has not begun
             connection.abort()
             if flight.last and flight.begun:
                 outcome.phase = Phase.SENT
