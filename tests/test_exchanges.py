@@ -18,8 +18,8 @@ from tests.in_turn import run_by_itself
 from tests.scripts import PATIENCE
 
 OCTETS = b"mail from:<a@client.test>\r\n" * 1000  # which is not LARGE yet
-# More points than a flight has.
-MANY = 20
+# More points than a flight has, with all of its looks.
+MANY = 60
 
 pytestmark = pytest.mark.usefixtures("_nothing_left_behind")
 
@@ -30,7 +30,7 @@ backend = run_by_itself()
 def where(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """The server's machine, as far as transports can tell: over a network, to look too early is for nothing."""
     found: str = request.param
-    monkeypatch.setattr("smtp_surface.sockets.may_be_overheard", lambda _: found == "on another")
+    monkeypatch.setattr("smtp_surface.looks.may_be_overheard", lambda _: found == "on another")
     return found
 
 

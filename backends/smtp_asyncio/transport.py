@@ -11,18 +11,22 @@ from __future__ import annotations
 import asyncio
 import socket
 from contextlib import suppress
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from smtp_proto.effects import Sent
 from smtp_surface.alarm import Alarm
 from smtp_surface.driver import LARGE
+from smtp_surface.looks import Looks
 from smtp_surface.sockets import look_at, open_socket
 
 from . import tasks
 
 # Octets kept unread before the peer has to wait, what one read may bring, and what the loop is given at a time.
 PIECE = 65536
+# Rounds of the loop in which a server on the same machine has answered.
+LOOKS = 32
 
 # Where a loop reads into: it is emptied before the loop turns to another connection, so one serves all, and an idle
 # connection holds none.
@@ -37,6 +41,7 @@ class StreamTransport(asyncio.BufferedProtocol):
         self.sock: Any = None  # asyncio's view of it, for people to look at
         self._transport: Any = None  # an `asyncio.Transport`; uvloop's has its methods, and is none
         self._arrived = bytearray()
+        self._just_written = False  # by `attempt`, all of it
         self._paused = False  # the loop has been told not to read
         self._writable = True
         self._ended = False  # the peer sends no more
@@ -86,6 +91,7 @@ class StreamTransport(asyncio.BufferedProtocol):
         self._transport.set_write_buffer_limits(0)  # `resume_writing` then says that all is out
         self._look = look_at(self._transport)
         self.sock = transport.get_extra_info("socket")
+        self._looks = Looks.at(self.sock, LOOKS)
 
     def get_buffer(self, sizehint: int) -> bytearray:
         return self._buffer
@@ -179,15 +185,17 @@ class StreamTransport(asyncio.BufferedProtocol):
 
     async def receive(self, timeout: float | None) -> bytes:
         """Wait for octets; b"" at the end."""
-        if (octets := self._take()) is not None:
-            return octets
+        octets, just_written, self._just_written = self._take(), self._just_written, False
         self._alarm.set(timeout)
-        while not self._alarm.rung:
+        if octets is None and just_written:
+            octets = await self._looks.find(partial(asyncio.sleep, 0), self._take)
+        while octets is None and not self._alarm.rung:
             self._waiter = self._loop.create_future()
             await self._waiter
-            if (octets := self._take()) is not None:
-                return octets
-        raise TimeoutError("timed out")
+            octets = self._take()
+        if octets is None:
+            raise TimeoutError("timed out")
+        return octets
 
     def attempt(self, octets: bytes) -> list[bytes]:
         """Write at once, which the loop's transport tries; see `smtp_surface.async_driver.AsyncTransport`."""
@@ -195,7 +203,8 @@ class StreamTransport(asyncio.BufferedProtocol):
         if not self._writable or self._arrived or self._ended or connection.is_closing():
             return [octets]
         connection.write(octets)
-        return [b""] if connection.get_write_buffer_size() or connection.is_closing() else []
+        self._just_written = not (connection.get_write_buffer_size() or connection.is_closing())
+        return [] if self._just_written else [b""]
 
     async def poll(self) -> bytes | None:
         """What has arrived; where TLS hides that from the socket, when the loop has had the chance to look."""

@@ -20,6 +20,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import repeat
 from types import BuiltinMethodType
 from typing import Any, TypeGuard
 
@@ -27,12 +28,16 @@ from smtp_proto.channel_binding import TLSFacts
 from smtp_proto.effects import Flight, Sent
 from smtp_proto.tls import facts_of
 from smtp_surface.driver import LARGE, Begin, Tell
+from smtp_surface.looks import Looks
 
 # Octets asked for in one read: the largest TLS record is 16 kB, and replies are smaller.
 READ_SIZE = 65536
 # What one TLS record holds.  Of more at a time `ssl` would say nothing before all is out, and the peer's answer to the
 # first record would be taken for one to what it has not seen.
 RECORD = 16384
+
+# Looks, of less than half a microsecond each, in which a server on the same machine has answered.
+LOOKS = 400
 
 _DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
 _ALL_SENT = Sent(None, [])
@@ -111,6 +116,7 @@ class SocketTransport:
                 # of several flights that are under way.
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._wait = _Wait(sock)
+            self._looks = Looks.at(sock, LOOKS)
         # Only a method of the operating system's socket takes flags: gevent puts its own in the place, which wait all
         # the same.
         self._takes_flags = bool(_DONT_WAIT) and isinstance(getattr(sock, "recv", None), BuiltinMethodType)
@@ -207,7 +213,9 @@ class SocketTransport:
             if timeout is None:
                 received = sock.recv(READ_SIZE)
             else:  # as `receive`, in a third of its time
-                if not ask(timeout * 1000):
+                looks = self._looks
+                looks.were(found := any(map(ask, repeat(0, looks.count))))
+                if not found and not ask(timeout * 1000):
                     raise TimeoutError("timed out")
                 try:
                     received = sock.recv(READ_SIZE, _DONT_WAIT)

@@ -1,0 +1,61 @@
+"""How often to look for an answer before waiting for it.
+
+A wait puts the thread to sleep, and what wakes it up finds its caches cold: together that takes longer than a server on
+the same machine needs for an answer.  So it is worth to look a while first, as long as that finds something: a message
+takes half the time so, and no more of the processor's (measured, `docs/performance.md`).  With a server that has not
+answered by then a few times, waits have no looks before them; now and then it is tried anew.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from .endpoints import may_be_overheard
+
+# So many more waits without than with an answer found are enough to give up.
+CREDIT = 8
+# From then on one wait in so many is tried with looks.
+ANEW = 64
+
+
+class Looks:
+    """For one connection: before a wait `count` looks are to be made, `most` or none."""
+
+    __slots__ = ("_credit", "_most", "count")
+
+    def __init__(self, most: int) -> None:
+        self._most = self.count = most
+        self._credit = CREDIT
+
+    @classmethod
+    def at(cls, sock: Any, most: int) -> Looks:
+        """For the connection of a socket: none over a network, and none where there is one processor, which the server
+        needs to answer."""
+        return cls(0 if may_be_overheard(sock) or _processors() == 1 else most)
+
+    def were(self, found: bool) -> None:
+        """Whether they have found the answer."""
+        if found:
+            self._credit = min(CREDIT, max(self._credit, 0) + 1)
+        else:
+            self._credit -= 1
+        self.count = self._most if self._credit > 0 or self._credit % ANEW == 0 else 0
+
+    async def find(self, turn: Callable[[], Awaitable[object]], take: Callable[[], bytes | None]) -> bytes | None:
+        """What `take` gives behind one of the turns of the loop's other tasks, each of which is a part of a wait: who
+        is cancelled in one knows no more and no less than there."""
+        for _ in range(self.count):
+            await turn()
+            octets = take()
+            if octets is not None:
+                self.were(found=True)
+                return octets
+        self.were(found=False)
+        return None
+
+
+def _processors() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,121 @@
+"""Looks before a wait: as long as they are worth it, and no longer."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smtp_blocking.transport import LOOKS, SocketTransport
+from smtp_proto.effects import Flight
+from smtp_proto.states import Stage
+from smtp_surface.looks import ANEW, CREDIT, Looks
+
+MOST = 10
+
+
+@given(st.lists(st.booleans(), max_size=300))
+def test_all_or_none(answers: list[bool]) -> None:
+    """Whatever they find, there are all looks or none; all as long as answers are found more often than not."""
+    looks = Looks(MOST)
+    credit = CREDIT
+    for found in answers:
+        assert looks.count == (MOST if credit > 0 or credit % ANEW == 0 else 0)
+        looks.were(found=found)
+        credit = min(CREDIT, max(credit, 0) + 1) if found else credit - 1
+
+
+@given(st.integers(min_value=1, max_value=2000))
+def test_a_slow_server_costs_little(waits: int) -> None:
+    """A server that is never found to have answered is looked at a few times, and then once in a while."""
+    looks, made = Looks(MOST), 0
+    for _ in range(waits):
+        made += looks.count
+        looks.were(found=False)
+    assert made <= MOST * (CREDIT + waits // ANEW + 1)
+    assert waits < CREDIT + 2 * ANEW or made > MOST * CREDIT
+
+
+def test_an_answer_makes_up_for_it() -> None:
+    """A server that has become fast is looked at again, each time."""
+    looks = Looks(MOST)
+    waits = 0
+    while waits < CREDIT or looks.count == 0:
+        looks.were(found=False)
+        waits += 1
+    assert waits <= CREDIT + ANEW
+    looks.were(found=True)
+    assert looks.count == MOST
+
+
+@pytest.mark.parametrize(
+    ("peer", "processors", "expected"),
+    [
+        (("127.0.0.1", 25), 2, MOST),
+        ("/run/smtp", 2, MOST),
+        (("192.0.2.1", 25), 2, 0),
+        (("127.0.0.1", 25), 1, 0),
+    ],
+    ids=["on this machine", "a Unix socket", "over a network", "one processor"],
+)
+def test_where_it_can_be_worth_it(
+    peer: object, processors: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a server on this machine may have answered by then, and only while a processor is left to it."""
+    monkeypatch.setattr("smtp_surface.looks._processors", lambda: processors)
+    assert Looks.at(SimpleNamespace(getpeername=lambda: peer), MOST).count == expected
+
+
+@pytest.mark.parametrize("after", [1, MOST, MOST + 1])
+def test_turns(after: int) -> None:
+    """What has come behind one of the turns is given; there are no more of them than looks."""
+    turns = 0
+
+    async def turn() -> None:
+        nonlocal turns
+        turns += 1
+
+    looks = Looks(MOST)
+    found = asyncio.run(looks.find(turn, lambda: b"250 ok\r\n" if turns == after else None))
+    assert found == (b"250 ok\r\n" if after <= MOST else None)
+    assert turns == min(after, MOST)
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_a_flight_that_blocks(found: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that looks have found is not waited for again, and one that they have not is waited for once."""
+    monkeypatch.setattr("smtp_surface.looks._processors", lambda: 2)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        transport = SocketTransport(ours)
+        transport.poll()
+        assert transport._wait is not None
+        asked: list[float] = []
+
+        def ask(milliseconds: float | None) -> bool:
+            asked.append(milliseconds or 0)
+            if (len(asked) == 3) if found else milliseconds:
+                theirs.send(b"250 ok\r\n")
+            return len(asked) >= 3 if found else bool(milliseconds)
+
+        transport._wait.reads = ask
+        flight = Flight(b"noop\r\n", Stage.COMMAND, Stage.COMMAND, looks=False)
+        assert transport.exchange(flight, lambda _: 5.0, None) == b"250 ok\r\n"
+        assert asked == [0] * (3 if found else LOOKS) + [5000] * (not found)
+
+
+def test_without_a_deadline_there_is_one_call() -> None:
+    """Who has set no timeout waits in the reading itself: nothing is asked before."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        transport = SocketTransport(ours)
+        transport.poll()
+        assert transport._wait is not None
+        transport._wait.reads = lambda _: pytest.fail("asked")
+        theirs.send(b"250 ok\r\n")
+        flight = Flight(b"noop\r\n", Stage.COMMAND, Stage.COMMAND, looks=False)
+        assert transport.exchange(flight, lambda _: None, None) == b"250 ok\r\n"
