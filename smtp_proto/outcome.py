@@ -186,6 +186,8 @@ class Outcome:
     def taken(self, replies: Sequence[Reply]) -> None:
         """The server took the message for all: the answers to MAIL, to each RCPT, to DATA if there was one, and to the
         message."""
+        # In this order: interrupted in between, it must not look refused.
+        self.all_accepted = True
         self.final = replies[-1]
         self.phase = _DONE
         self.mail = replies[0]
@@ -193,7 +195,6 @@ class Outcome:
         self.replies = list(replies[1 : count + 1])
         if len(replies) > count + 2:
             self.data = replies[-2]
-        self.all_accepted = True
 
     @property
     def delivered(self) -> bool:

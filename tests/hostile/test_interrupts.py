@@ -208,7 +208,8 @@ def test_every_line_between_an_envelope_and_its_flight() -> None:
             tracer, before = Tracer(number, "flight"), sys.gettrace()
             try:
                 sys.settrace(tracer)
-                client.sendmail("a@client.test", ["b@mx.test", "c@mx.test"], MESSAGE)
+                # With `progress` it is not foreseen as a whole.
+                client.sendmail("a@client.test", ["b@mx.test", "c@mx.test"], MESSAGE, progress=lambda *_: None)
             except Interrupted:
                 with pytest.raises(smtp_blocking.SMTPServerDisconnected):
                     client.noop()
@@ -217,7 +218,7 @@ def test_every_line_between_an_envelope_and_its_flight() -> None:
             client.close()
         if not tracer.place:
             break
-    assert number > 3
+    assert number > 2
 
 
 class Keeping(Handler):

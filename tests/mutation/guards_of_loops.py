@@ -342,6 +342,27 @@ LOOPS = (
         "                pass\n",
         "foreseen.py",
     ),
+    outside(
+        "a server that does not answer at once is not looked at for ever",
+        "smtp_surface/looks",
+        "if self._credit > 0 or self._credit % ANEW == 0 else 0",
+        "",
+        "test_looks.py",
+    ),
+    outside(
+        "over a network nobody looks before a wait",
+        "smtp_surface/looks",
+        "may_be_overheard(sock) or _processors() == 1",
+        "_processors() == 1",
+        "test_looks.py",
+    ),
+    in_core(
+        "interrupted while it is told, a message that was taken does not look refused",
+        "outcome",
+        "        self.all_accepted = True\n        self.final = replies[-1]\n",
+        "        self.final = replies[-1]\n",
+        "foreseen.py",
+    ),
     in_core(
         "a CRLF is not cut where a large chunk is",
         "body",
