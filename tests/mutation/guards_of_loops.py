@@ -3,7 +3,7 @@ what the tests of all backends hold that the core cannot."""
 
 from __future__ import annotations
 
-from .guard import in_core, outside
+from .guard import CORE, Guard, in_core, outside
 
 LOOPS = (
     # -- the driver --
@@ -249,13 +249,6 @@ LOOPS = (
         "            if False:\n",
         "test_exchanges.py",
     ),
-    outside(
-        "nothing is written at once behind what has arrived (asyncio)",
-        "smtp_asyncio/transport",
-        "if not self._writable or self._arrived or self._ended or connection.is_closing():",
-        "if not self._writable or connection.is_closing():",
-        "test_exchanges.py",
-    ),
     in_core(
         "what is foreseen goes on behind as many answers as there are commands",
         "replies",
@@ -333,14 +326,14 @@ LOOPS = (
         "foreseen",
         "            connection.abort()\n",
         "            pass\n",
-        "foreseen.py",
+        "foreseen_interrupted.py",
     ),
     in_core(
         "what may have been sent when it was interrupted is not told to be unsent",
         "foreseen",
         "                outcome.phase = Phase.SENT\n",
         "                pass\n",
-        "foreseen.py",
+        "foreseen_interrupted.py",
     ),
     outside(
         "a server that does not answer at once is not looked at for ever",
@@ -356,12 +349,12 @@ LOOPS = (
         "_processors() == 1",
         "test_looks.py",
     ),
-    in_core(
+    Guard(
         "interrupted while it is told, a message that was taken does not look refused",
-        "outcome",
+        f"{CORE}/outcome.py",
         "        self.all_accepted = True\n        self.final = replies[-1]\n",
         "        self.final = replies[-1]\n",
-        "foreseen.py",
+        ("tests/hostile/test_interrupts.py",),
     ),
     in_core(
         "a CRLF is not cut where a large chunk is",
