@@ -66,7 +66,7 @@ def test_where_it_can_be_worth_it(
     peer: object, processors: int, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only a server on this machine may have answered by then, and only while a processor is left to it."""
-    monkeypatch.setattr("smtp_surface.looks._processors", lambda: processors)
+    monkeypatch.setattr("smtp_surface.looks.os.cpu_count", lambda: processors)
     assert Looks.at(SimpleNamespace(getpeername=lambda: peer), MOST).count == expected
 
 
@@ -88,7 +88,7 @@ def test_turns(after: int) -> None:
 @pytest.mark.parametrize("found", [True, False])
 def test_a_flight_that_blocks(found: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer that looks have found is not waited for again, and one that they have not is waited for once."""
-    monkeypatch.setattr("smtp_surface.looks._processors", lambda: 2)
+    monkeypatch.setattr("smtp_surface.looks.os.cpu_count", lambda: 2)
     ours, theirs = socket.socketpair()
     with ours, theirs:
         transport = SocketTransport(ours)

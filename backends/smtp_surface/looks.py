@@ -33,7 +33,7 @@ class Looks:
     def at(cls, sock: Any, most: int) -> Looks:
         """For the connection of a socket: none over a network, and none where there is one processor, which the server
         needs to answer."""
-        return cls(0 if may_be_overheard(sock) or _processors() == 1 else most)
+        return cls(0 if may_be_overheard(sock) or os.cpu_count() == 1 else most)
 
     def were(self, found: bool) -> None:
         """Whether they have found the answer."""
@@ -54,8 +54,3 @@ class Looks:
                 return octets
         self.were(found=False)
         return None
-
-
-def _processors() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
