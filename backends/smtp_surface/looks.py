@@ -31,9 +31,11 @@ class Looks:
 
     @classmethod
     def at(cls, sock: Any, most: int) -> Looks:
-        """For the connection of a socket: none over a network, and none where there is one processor, which the server
-        needs to answer."""
-        return cls(0 if may_be_overheard(sock) or os.cpu_count() == 1 else most)
+        """For the connection of a socket: none over a network, and one where there is but one processor: there the
+        server has had it as soon as it was written to, or needs it to answer."""
+        if may_be_overheard(sock):
+            return cls(0)
+        return cls(1 if os.cpu_count() == 1 else most)
 
     def were(self, found: bool) -> None:
         """Whether they have found the answer."""

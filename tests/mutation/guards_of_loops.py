@@ -345,8 +345,8 @@ LOOPS = (
     outside(
         "over a network nobody looks before a wait",
         "smtp_surface/looks",
-        "may_be_overheard(sock) or os.cpu_count() == 1",
-        "os.cpu_count() == 1",
+        "        if may_be_overheard(sock):\n",
+        "        if False:\n",
         "test_looks.py",
     ),
     Guard(
