@@ -2,7 +2,7 @@
 ``python -m benchmarks.asynchronous``.
 
 "limit" is the loop over octets made beforehand that `benchmarks.throughput` has: no loop of coroutines, a blocking
-socket, so that nothing can be faster.
+socket, so that nothing can be faster; for CPU it is that loop when it sleeps until an answer is there.
 """
 
 from __future__ import annotations
@@ -50,15 +50,17 @@ def main() -> None:
         with running_sink(offer) as port:
             # smtpproto takes email messages only; beside it, so do we.
             work = {"port": port, "to": to, "count": count, "typed": peer == "smtpproto"}
+            limits = {"way": way(offer, options), "port": port, "to": to, "count": count}
             found = measure(
                 [
                     Job("theirs", "asynchronous", {"library": peer, "loop": their_loop, **work}),
                     Job("ours", "asynchronous", {"library": ours, "loop": loop, **work, **options}),
-                    Job("limit", "limit", {"way": way(offer, options), "port": port, "to": to, "count": count}),
+                    Job("limit", "limit", {"busy": True, **limits}),
+                    Job("asleep", "limit", {"busy": False, **limits}),
                 ]
             )
         speed, limit = (found[name].rate / found["theirs"].rate for name in ("ours", "limit"))
-        cpu, least = (found[name].cpu_each / found["theirs"].cpu_each for name in ("ours", "limit"))
+        cpu, least = (found[name].cpu_each / found["theirs"].cpu_each for name in ("ours", "asleep"))
         table.row(
             f"{ours} on {loop}",
             f"{peer} on {their_loop}",
