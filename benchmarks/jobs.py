@@ -116,7 +116,7 @@ def blocking_many(port: int, count: int, to: int, size: int = 2048, **options: A
 def limit(port: int, count: int, to: int, way: str, busy: bool, size: int = 2048) -> Figures:
     """What no client can be faster than: octets that were made beforehand, and answers that nobody reads.
 
-    `way`: "step by step", "pipelined" in two flights, or "eager" in one.  `busy`: it asks for the answer again and again
+    `way`: "step by step", "pipelined" in two flights, or "eager" in one.  `busy`: it asks for an answer again and again
     instead of sleeping until it is there, which is faster where the server has a processor of its own.
     """
     octets = content(size)
