@@ -374,9 +374,9 @@ class ClientConnection:
         """Let a mail transaction go out that begins with `octets`, and whose answers are read elsewhere (see
         `smtp_proto.foreseen`): gives what reads them (`ReplyReader.good`).  `fulfilled` or `forgo` ends it.
 
-        None, with nothing done, where no transaction may begin now, where something is under way, and in LMTP.
+        None, with nothing done, where no transaction may begin now, and where something is under way.
         """
-        if self.state is not _READY or self.lmtp or self.require_tls or not self.at_boundary:
+        if self.state is not _READY or self.require_tls or not self.at_boundary:
             return None
         self._out.append(octets)  # so that something is under way
         return self._reader.good

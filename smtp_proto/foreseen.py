@@ -106,10 +106,10 @@ def parts(
 def carried_out(
     session: ClientSession, flight: Foreseen, outcome: Outcome, otherwise: Callable[[], Flow[Outcome]]
 ) -> Flow[Outcome]:
-    """The transaction of a flight; `otherwise` makes the flow that does the same step by step.  Returns and raises what
-    that does."""
+    """The transaction of a flight, for a session that `foresees`; `otherwise` makes the flow that does the same step by
+    step.  Returns and raises what that does."""
     connection = session.connection
-    read = connection.foresee(flight.octets) if session.flights and session.observe is None else None
+    read = connection.foresee(flight.octets)
     if read is None:
         return (yield from otherwise())
     flight.read = read

@@ -31,7 +31,8 @@ MAX_REPLY_SIZE = 131072
 # Replies that are remembered, so that the next ones like them need not be made; and octets of each, its end included.
 MAX_KNOWN = 32
 MAX_KNOWN_LINE = 128
-# Octets of several that came together, and are remembered as a whole: of up to seventy, as they usually are.
+# Answers that are remembered as a whole; and octets of each: of up to seventy replies, as they usually are.
+MAX_KNOWN_GROUPS = 8
 MAX_KNOWN_GROUP = 1024
 
 _CODES = {b"%03d" % code: code for code in range(1000)}
@@ -190,8 +191,8 @@ class ReplyReader:
     many of one line all at once.  All else goes line by line: there it is found out what is wrong, or still to come.
 
     Invariant: whatever way the octets are split, the same replies come out, and no more than one reply of
-    `MAX_REPLY_SIZE` octets, what was fed on top, and `MAX_KNOWN` short replies is held.  After an error the reader must
-    not be used again.
+    `MAX_REPLY_SIZE` octets, what was fed on top, and what is remembered is held: `MAX_KNOWN` short replies, and those
+    of `MAX_KNOWN_GROUPS` answers.  After an error the reader must not be used again.
     """
 
     __slots__ = ("_at", "_code", "_groups", "_known", "_lines", "_mixed", "_ready", "_segment", "_size", "buffer")
@@ -342,12 +343,14 @@ class ReplyReader:
         lines = octets.split(b"\n", due)
         if lines.pop() or len(lines) != due:
             return ()
-        known = self._known
-        found: list[Any] = [known.get(line) or self._known_by_now(line) for line in lines]
+        found: list[Any] = list(map(self._known.get, lines))
+        new = not all(found)
+        if new:
+            found = [self._known.get(line) or self._known_by_now(line) for line in lines]
         if not all(found) or found[-1].code // 100 != digit or any(reply.code >= 300 for reply in found[:-1]):
             return ()
-        if len(octets) <= MAX_KNOWN_GROUP:
-            if len(groups) == MAX_KNOWN:
+        if not new and len(octets) <= MAX_KNOWN_GROUP:  # what has come before will come again
+            if len(groups) == MAX_KNOWN_GROUPS:
                 groups.clear()
             groups[asked] = found
         return found

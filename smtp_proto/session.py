@@ -258,6 +258,11 @@ class ClientSession:
     # -- the three in one ---------------------------------------------------------------------------------------------
 
     @property
+    def foresees(self) -> bool:
+        """True if a whole transaction may be one effect: the driver performs it, and nobody is told what is said."""
+        return self.flights and self.observe is None and not self.connection.lmtp
+
+    @property
     def unlooked(self) -> bool:
         """True if a flight may be put into the connection now that `looks` itself.
 

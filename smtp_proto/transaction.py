@@ -91,7 +91,7 @@ def deliver_plain(
 ) -> Flow[Outcome]:
     """`deliver` for plain mail, whose commands are only made where they are needed."""
     otherwise = partial(_plain_in_steps, session, plain, outcome, pipelining, chunking)
-    if plain.text is None:
+    if plain.text is None or not session.foresees:
         return otherwise()
     mail, recipients = plain.lines()
     flight = Foreseen(mail, recipients, plain.count, plain.text, pipelining, chunking)
@@ -170,7 +170,7 @@ class Transaction(MessageWriter):
 
     def run(self, last: bool) -> Flow[Outcome]:
         """All of it; with `last`, the goodbye too.  Raises what `deliver` does."""
-        if last or not self.small or self.progress is not None or not self._recipients:
+        if last or not self.small or self.progress is not None or not self._recipients or not self.session.foresees:
             return self.in_steps(last)
         text = self._source.whole
         assert text is not None
@@ -381,7 +381,7 @@ class Transaction(MessageWriter):
                 outcome.phase = Phase.RCPT
         elif commands[0].row in _ENVELOPE:
             self._take_envelope(commands, replies)
-        if commands[-1].row not in _ENVELOPE and (outcome.all_accepted or not self.refused):
+        if commands[-1].row not in _ENVELOPE and not self.refused:
             outcome.end(replies[-1], ())
 
     def _take_envelope(self, commands: Sequence[Command], replies: Sequence[Reply]) -> None:
@@ -423,6 +423,8 @@ class Transaction(MessageWriter):
     @property
     def refused(self) -> bool:
         """True if the sender was refused, or every recipient."""
+        if self.outcome.all_accepted:
+            return False
         if not self._sender_accepted:
             return self.outcome.mail is not None
         return self._refused == self._asked
@@ -430,7 +432,7 @@ class Transaction(MessageWriter):
     @property
     def delivered(self) -> bool:
         """True if the message was taken, so that the transaction is over."""
-        return (self.outcome.all_accepted or not self.refused) and self.outcome.delivered
+        return not self.refused and self.outcome.delivered
 
     def settle(self) -> None:
         """At the end: what came of a message that was sent in vain does not count."""

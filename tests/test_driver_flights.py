@@ -229,10 +229,11 @@ def test_what_is_outstanding_is_not_taken_back() -> None:
     assert not session.connection.at_boundary
 
 
-def test_interrupted_on_the_way_to_the_driver() -> None:
+@pytest.mark.parametrize("last", [False, True], ids=["foreseen", "with the goodbye"])
+def test_interrupted_on_the_way_to_the_driver(last: bool) -> None:
     """What a flight has not begun to write is still output: whoever looks sees that something is under way."""
     session = introduced(flights=True)
-    flow = deliver(session, SENDER, recipients(1), MESSAGE, pipelining=True)
+    flow = deliver(session, SENDER, recipients(1), MESSAGE, pipelining=True, last=last)
     assert isinstance(next(flow), Flight)
     assert session.connection.pending_output
     flow.close()

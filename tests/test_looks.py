@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from smtp_blocking.transport import LOOKS, SocketTransport
 from smtp_proto.effects import Flight
 from smtp_proto.states import Stage
-from smtp_surface.looks import ANEW, CREDIT, Looks
+from smtp_surface.looks import ANEW, CREDIT, LONGEST, Looks, LooksByStage
 
 MOST = 10
 
@@ -24,7 +24,7 @@ def test_all_or_none(answers: list[bool]) -> None:
     looks = Looks(MOST)
     credit = CREDIT
     for found in answers:
-        assert looks.count == (MOST if credit > 0 or credit % ANEW == 0 else 0)
+        assert looks.count == (MOST if credit > 0 or (credit < 0 and credit % ANEW == 0) else 0)
         looks.were(found=found)
         credit = min(CREDIT, max(credit, 0) + 1) if found else credit - 1
 
@@ -67,7 +67,28 @@ def test_where_it_can_be_worth_it(
 ) -> None:
     """Only a server on this machine may have answered by then, and only while a processor is left to it."""
     monkeypatch.setattr("smtp_surface.looks.os.cpu_count", lambda: processors)
-    assert Looks.at(SimpleNamespace(getpeername=lambda: peer), MOST).count == expected
+    assert LooksByStage(SimpleNamespace(getpeername=lambda: peer), MOST)[Stage.MAIL].count == expected
+
+
+def test_each_answer_for_itself() -> None:
+    """A server that is quick with the envelope and slow with the message is looked at for the one and not the other."""
+    looks = LooksByStage(object(), MOST)
+    for _ in range(CREDIT):
+        looks[Stage.MAIL].were(found=True)
+        looks[Stage.FINAL].were(found=False)
+    assert (looks[Stage.MAIL].count, looks[Stage.FINAL].count) == (MOST, 0)
+
+
+def test_long_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where other tasks take their time, waiting is what there is to do: it has a deadline, and looks have none."""
+    now = [100.0]
+    monkeypatch.setattr("smtp_surface.looks.time.monotonic", lambda: now[0])
+
+    async def turn() -> None:
+        now[0] += 0.7 * LONGEST
+
+    assert asyncio.run(Looks(MOST).find(turn, lambda: None)) is None
+    assert now[0] == pytest.approx(100.0 + 1.4 * LONGEST)
 
 
 @pytest.mark.parametrize("after", [1, MOST, MOST + 1])

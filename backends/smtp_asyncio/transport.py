@@ -16,17 +16,17 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from smtp_proto.effects import Sent
+from smtp_proto.states import Stage
 from smtp_surface.alarm import Alarm
 from smtp_surface.driver import LARGE
-from smtp_surface.looks import Looks
+from smtp_surface.looks import Looks, LooksByStage
 from smtp_surface.sockets import look_at, open_socket
 
 from . import tasks
 
 # Octets kept unread before the peer has to wait, what one read may bring, and what the loop is given at a time.
 PIECE = 65536
-# Rounds of the loop in which a server on the same machine has answered.
-LOOKS = 32
+LOOKS = 32  # rounds of the loop in which a server on the same machine has answered
 
 # Where a loop reads into: it is emptied before the loop turns to another connection, so one serves all, and an idle
 # connection holds none.
@@ -41,7 +41,7 @@ class StreamTransport(asyncio.BufferedProtocol):
         self.sock: Any = None  # asyncio's view of it, for people to look at
         self._transport: Any = None  # an `asyncio.Transport`; uvloop's has its methods, and is none
         self._arrived = bytearray()
-        self._just_written = False  # by `attempt`, all of it
+        self._asked: Looks | None = None  # by `attempt`, for what
         self._paused = False  # the loop has been told not to read
         self._writable = True
         self._ended = False  # the peer sends no more
@@ -91,7 +91,7 @@ class StreamTransport(asyncio.BufferedProtocol):
         self._transport.set_write_buffer_limits(0)  # `resume_writing` then says that all is out
         self._look = look_at(self._transport)
         self.sock = transport.get_extra_info("socket")
-        self._looks = Looks.at(self.sock, LOOKS)
+        self._looks = LooksByStage(self.sock, LOOKS)
 
     def get_buffer(self, sizehint: int) -> bytearray:
         return self._buffer
@@ -185,10 +185,10 @@ class StreamTransport(asyncio.BufferedProtocol):
 
     async def receive(self, timeout: float | None) -> bytes:
         """Wait for octets; b"" at the end."""
-        octets, just_written, self._just_written = self._take(), self._just_written, False
+        octets, looks, self._asked = self._take(), self._asked, None
         self._alarm.set(timeout)
-        if octets is None and just_written:
-            octets = await self._looks.find(partial(asyncio.sleep, 0), self._take)
+        if octets is None and looks is not None:
+            octets = await looks.find(partial(asyncio.sleep, 0), self._take)
         while octets is None and not self._alarm.rung:
             self._waiter = self._loop.create_future()
             await self._waiter
@@ -197,14 +197,15 @@ class StreamTransport(asyncio.BufferedProtocol):
             raise TimeoutError("timed out")
         return octets
 
-    def attempt(self, octets: bytes) -> list[bytes]:
+    def attempt(self, octets: bytes, answer: Stage) -> list[bytes]:
         """Write at once, which the loop's transport tries; see `smtp_surface.async_driver.AsyncTransport`."""
         connection = self._connection()
         if not self._writable or self._arrived or self._ended or connection.is_closing():
             return [octets]
         connection.write(octets)
-        self._just_written = not (connection.get_write_buffer_size() or connection.is_closing())
-        return [] if self._just_written else [b""]
+        out = not (connection.get_write_buffer_size() or connection.is_closing())
+        self._asked = self._looks[answer] if out else None
+        return [] if out else [b""]
 
     async def poll(self) -> bytes | None:
         """What has arrived; where TLS hides that from the socket, when the loop has had the chance to look."""

@@ -28,7 +28,7 @@ from smtp_proto.channel_binding import TLSFacts
 from smtp_proto.effects import Flight, Sent
 from smtp_proto.tls import facts_of
 from smtp_surface.driver import LARGE, Begin, Tell
-from smtp_surface.looks import Looks
+from smtp_surface.looks import LooksByStage
 
 # Octets asked for in one read: the largest TLS record is 16 kB, and replies are smaller.
 READ_SIZE = 65536
@@ -116,7 +116,7 @@ class SocketTransport:
                 # of several flights that are under way.
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._wait = _Wait(sock)
-            self._looks = Looks.at(sock, LOOKS)
+            self._looks = LooksByStage(sock, LOOKS)
         # Only a method of the operating system's socket takes flags: gevent puts its own in the place, which wait all
         # the same.
         self._takes_flags = bool(_DONT_WAIT) and isinstance(getattr(sock, "recv", None), BuiltinMethodType)
@@ -213,7 +213,7 @@ class SocketTransport:
             if timeout is None:
                 received = sock.recv(READ_SIZE)
             else:  # as `receive`, in a third of its time
-                looks = self._looks
+                looks = self._looks[flight.answer]
                 looks.were(found := any(map(ask, repeat(0, looks.count))))
                 if not found and not ask(timeout * 1000):
                     raise TimeoutError("timed out")

@@ -47,8 +47,9 @@ class AsyncTransport(Protocol):
 
     Two more methods are optional.  `interrupt`: called while another task is in `receive`, it lets that raise
     `TimeoutError` at once, with nothing lost.  Without it, `send_many` sees a message that its source gives only when
-    the server has said something.  `attempt` takes fewer than `LARGE` octets, writes what of them goes out at once,
-    and gives the chunks that `send` is to be called with: none where all are out.  It raises what `send` does.
+    the server has said something.  `attempt` takes fewer than `LARGE` octets, and the stage of the answer to them that
+    is waited for next; it writes what of them goes out at once, and gives the chunks that `send` is to be called with:
+    none where all are out.  It raises what `send` does.
     """
 
     async def connect(self, host: str, port: int, timeout: float | None) -> None:
@@ -125,12 +126,15 @@ class AsyncDriver(Driver[AsyncTransport]):
                     effect = flow.send(result)
         except StopIteration as stop:
             return stop.value  # type: ignore[no-any-return]  # the flow's T
+        except BaseException:
+            flow.close()  # interrupted on the way to the flow, which still tells what may have been sent
+            raise
 
     def _send(self, transport: AsyncTransport, effect: Send) -> Awaitable[Sent]:
         return transport.send(self._chunks(effect), self._left(effect), effect.listen)
 
     async def _fly(self, transport: AsyncTransport, flight: Flight) -> bytes | None:
-        attempt: Callable[[bytes], list[bytes]] | None = getattr(transport, "attempt", None)
+        attempt: Callable[[bytes, Stage], list[bytes]] | None = getattr(transport, "attempt", None)
         while True:
             if flight.looks:
                 octets = await transport.poll()
@@ -141,7 +145,7 @@ class AsyncDriver(Driver[AsyncTransport]):
             if self.on_send is not None:
                 self.on_send(flight.octets)
             if attempt is not None and len(flight.octets) < LARGE:
-                unsent = attempt(flight.octets)
+                unsent = attempt(flight.octets, flight.answer)
             if unsent:
                 octets, flight.unsent = await transport.send(unsent, self._begin(flight.stage), True)
                 if flight.unsent:

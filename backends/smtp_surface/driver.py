@@ -7,11 +7,11 @@ coroutines.
 The contract of a transport is `BlockingTransport`: a handful of small methods over raw octets, each with its own
 deadline in seconds (None: wait as long as it takes), which raise nothing but `OSError`.
 
-One more method is optional: ``exchange(flight, begin, tell)`` performs a `smtp_proto.effects.Flight` of fewer than
-`LARGE` octets, and those that follow it, without waiting before they are written: `poll` if it `looks`, `tell` of the
-octets, `send`, and with all of them written `receive`.  It sets `begun`, `written` and `unsent`, and asks `begin`, with
-the stage of a wait that begins now, for its timeout.  A flight that it cannot perform so, it leaves as it is, and gives
-None: then it is performed step by step.
+One more method is optional: ``exchange(flight, begin, tell)`` performs a `smtp_proto.effects.Flight`, and those that
+follow it, without waiting before they are written: `poll` if it `looks`, `tell` of the octets, `send`, and with all of
+them written `receive`.  It sets `begun`, `written` and `unsent`, and asks `begin`, with the stage of a wait that begins
+now, for its timeout.  One of `LARGE` octets and more, and what else it cannot perform so, it leaves as it is, and gives
+None: then it is performed step by step.  With a part of it written it gives None, too, and `unsent` has the rest.
 """
 
 from __future__ import annotations
@@ -167,6 +167,9 @@ class BlockingDriver(Driver[BlockingTransport]):
                     effect = flow.send(result)
         except StopIteration as stop:
             return stop.value  # type: ignore[no-any-return]  # the flow's T
+        except BaseException:
+            flow.close()  # interrupted on the way to the flow, which still tells what may have been sent
+            raise
 
     def _send(self, transport: BlockingTransport, effect: Send) -> Sent:
         return transport.send(self._chunks(effect), self._left(effect), effect.listen)

@@ -9,19 +9,24 @@ answered by then a few times, waits have no looks before them; now and then it i
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
+
+from smtp_proto.states import Stage
 
 from .endpoints import may_be_overheard
 
 # So many more waits without than with an answer found are enough to give up.
 CREDIT = 8
+# Seconds: where the turns of other tasks take that long, there is something better to do.
+LONGEST = 0.001
 # From then on one wait in so many is tried with looks.
 ANEW = 64
 
 
 class Looks:
-    """For one connection: before a wait `count` looks are to be made, `most` or none."""
+    """Before a wait of one kind `count` looks are to be made, `most` or none."""
 
     __slots__ = ("_credit", "_most", "count")
 
@@ -29,30 +34,43 @@ class Looks:
         self._most = self.count = most
         self._credit = CREDIT
 
-    @classmethod
-    def at(cls, sock: Any, most: int) -> Looks:
-        """For the connection of a socket: none over a network, and one where there is but one processor: there the
-        server has had it as soon as it was written to, or needs it to answer."""
-        if may_be_overheard(sock):
-            return cls(0)
-        return cls(1 if os.cpu_count() == 1 else most)
-
     def were(self, found: bool) -> None:
         """Whether they have found the answer."""
         if found:
             self._credit = min(CREDIT, max(self._credit, 0) + 1)
         else:
             self._credit -= 1
-        self.count = self._most if self._credit > 0 or self._credit % ANEW == 0 else 0
+        anew = self._credit < 0 and self._credit % ANEW == 0
+        self.count = self._most if anew or self._credit > 0 else 0
 
     async def find(self, turn: Callable[[], Awaitable[object]], take: Callable[[], bytes | None]) -> bytes | None:
         """What `take` gives behind one of the turns of the loop's other tasks, each of which is a part of a wait: who
         is cancelled in one knows no more and no less than there."""
+        until = time.monotonic() + LONGEST
         for _ in range(self.count):
             await turn()
             octets = take()
             if octets is not None:
                 self.were(found=True)
                 return octets
+            if time.monotonic() > until:
+                break
         self.were(found=False)
         return None
+
+
+class LooksByStage(dict[Stage, Looks]):
+    """For one connection, by what is waited for: a server may be quick with an envelope and take its time with the
+    message.
+
+    There are none over a network, and one where there is but one processor: there the server has had it as soon as it
+    was written to, or needs it to answer.
+    """
+
+    def __init__(self, sock: Any, most: int) -> None:
+        super().__init__()
+        self._most = 0 if may_be_overheard(sock) else 1 if os.cpu_count() == 1 else most
+
+    def __missing__(self, stage: Stage) -> Looks:
+        self[stage] = looks = Looks(self._most)
+        return looks

@@ -22,9 +22,10 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from smtp_proto.effects import Sent
+from smtp_proto.states import Stage
 
 from .driver import LARGE
-from .looks import Looks
+from .looks import Looks, LooksByStage
 
 # Octets asked for in one read: the largest TLS record is 16 kB, and replies are smaller.
 READ_SIZE = 65536
@@ -100,7 +101,7 @@ class SocketTransport:
         self._source_address = source_address
         self.sock = sock
         self._scope: Any = None  # of the `receive` that is under way
-        self._just_written = False  # by `attempt`, all of it
+        self._asked: Looks | None = None  # by `attempt`, for what
         self._written = 0  # octets since what has arrived was looked at
         if sock is not None:
             self._prepare(sock)
@@ -110,7 +111,7 @@ class SocketTransport:
         with suppress(OSError):  # a Unix socket has no such thing
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._may_be_read = readiness(sock.fileno())
-        self._looks = Looks.at(sock, LOOKS)
+        self._looks = LooksByStage(sock, LOOKS)
 
     def _open(self) -> socket.socket:
         if self.sock is None:
@@ -151,23 +152,25 @@ class SocketTransport:
                     return Sent(self._read() or None, [])
         return Sent(None, [])
 
-    def attempt(self, octets: bytes) -> list[bytes]:
+    def attempt(self, octets: bytes, answer: Stage) -> list[bytes]:
         """Write what goes out at once; see `smtp_surface.async_driver.AsyncTransport`."""
         try:
             written = self._open().send(octets)
         except BlockingIOError:
             written = 0
-        self._just_written = written == len(octets)
-        return [] if self._just_written else [octets[written:]]
+        if written < len(octets):
+            return [octets[written:]]
+        self._asked = self._looks[answer]
+        return []
 
     async def receive(self, timeout: float | None) -> bytes:
         """Wait for octets; b"" at the end."""
         loop = self._loop
         self._written = 0
-        if self._just_written:
-            self._just_written = False
+        looks, self._asked = self._asked, None
+        if looks is not None:
             # Not shielded, which takes anyio five times as long.
-            octets = await self._looks.find(loop.checkpoint, self._read_at_hand)
+            octets = await looks.find(loop.checkpoint, self._read_at_hand)
             return octets if octets is not None else await self._arrival(timeout)
         # To look takes 1.3 us, where a wait with its deadline takes 17 to 28 (measured).
         await loop.checkpoint_if_cancelled()
