@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from smtp_blocking.transport import LOOKS, SocketTransport
 from smtp_proto.effects import Flight
 from smtp_proto.states import Stage
-from smtp_surface.looks import ANEW, CREDIT, LONGEST, Looks, LooksByStage
+from smtp_surface.looks import ANEW, CREDIT, LONGEST, MAX_SERVERS, Looks, looks_at
 
 MOST = 10
 
@@ -67,16 +67,31 @@ def test_where_it_can_be_worth_it(
 ) -> None:
     """Only a server on this machine may have answered by then, and only while a processor is left to it."""
     monkeypatch.setattr("smtp_surface.looks.os.cpu_count", lambda: processors)
-    assert LooksByStage(SimpleNamespace(getpeername=lambda: peer), MOST)[Stage.MAIL].count == expected
+    assert looks_at(SimpleNamespace(getpeername=lambda: peer), MOST)[Stage.MAIL].count == expected
 
 
 def test_each_answer_for_itself() -> None:
     """A server that is quick with the envelope and slow with the message is looked at for the one and not the other."""
-    looks = LooksByStage(object(), MOST)
+    looks = looks_at(object(), MOST)
     for _ in range(CREDIT):
         looks[Stage.MAIL].were(found=True)
         looks[Stage.FINAL].were(found=False)
     assert (looks[Stage.MAIL].count, looks[Stage.FINAL].count) == (MOST, 0)
+
+
+def test_what_is_known_of_a_server() -> None:
+    """All connections to one server have the same looks, those to others their own; and not many are remembered."""
+
+    def at(port: int) -> object:
+        return looks_at(SimpleNamespace(getpeername=lambda: ("127.0.0.1", port)), MOST)
+
+    assert at(1) is at(1)
+    assert at(1) is not at(2)
+    assert looks_at(SimpleNamespace(getpeername=lambda: ""), MOST) is not looks_at(object(), MOST)
+    first = at(1)
+    for port in range(2, MAX_SERVERS + 2):
+        at(port)
+    assert at(1) is not first
 
 
 def test_long_turns(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from smtp_proto.effects import Sent
 from smtp_proto.states import Stage
 from smtp_surface.alarm import Alarm
 from smtp_surface.driver import LARGE
-from smtp_surface.looks import Looks, LooksByStage
+from smtp_surface.looks import Looks, looks_at
 from smtp_surface.sockets import look_at, open_socket
 
 from . import tasks
@@ -91,7 +91,7 @@ class StreamTransport(asyncio.BufferedProtocol):
         self._transport.set_write_buffer_limits(0)  # `resume_writing` then says that all is out
         self._look = look_at(self._transport)
         self.sock = transport.get_extra_info("socket")
-        self._looks = LooksByStage(self.sock, LOOKS)
+        self._looks = looks_at(self.sock, LOOKS)
 
     def get_buffer(self, sizehint: int) -> bytearray:
         return self._buffer

@@ -28,7 +28,7 @@ from smtp_proto.channel_binding import TLSFacts
 from smtp_proto.effects import Flight, Sent
 from smtp_proto.tls import facts_of
 from smtp_surface.driver import LARGE, Begin, Tell
-from smtp_surface.looks import LooksByStage
+from smtp_surface.looks import looks_at
 
 # Octets asked for in one read: the largest TLS record is 16 kB, and replies are smaller.
 READ_SIZE = 65536
@@ -116,7 +116,7 @@ class SocketTransport:
                 # of several flights that are under way.
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._wait = _Wait(sock)
-            self._looks = LooksByStage(sock, LOOKS)
+            self._looks = looks_at(sock, LOOKS)
         # Only a method of the operating system's socket takes flags: gevent puts its own in the place, which wait all
         # the same.
         self._takes_flags = bool(_DONT_WAIT) and isinstance(getattr(sock, "recv", None), BuiltinMethodType)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from smtp_proto.states import Stage
@@ -60,17 +61,36 @@ class Looks:
 
 
 class LooksByStage(dict[Stage, Looks]):
-    """For one connection, by what is waited for: a server may be quick with an envelope and take its time with the
-    message.
+    """For one server, by what is waited for: it may be quick with an envelope and take its time with the message."""
 
-    There are none over a network, and one where there is but one processor: there the server has had it as soon as it
-    was written to, or needs it to answer.
-    """
-
-    def __init__(self, sock: Any, most: int) -> None:
+    def __init__(self, most: int) -> None:
         super().__init__()
-        self._most = 0 if may_be_overheard(sock) else 1 if os.cpu_count() == 1 else most
+        self._most = most
 
     def __missing__(self, stage: Stage) -> Looks:
         self[stage] = looks = Looks(self._most)
         return looks
+
+
+# Those on this machine that connections were made to, by their address and the looks that are worth it at most.
+MAX_SERVERS = 64
+_servers: dict[tuple[object, int], LooksByStage] = {}
+
+
+def looks_at(sock: Any, most: int) -> LooksByStage:
+    """The looks for the connection of a socket: what was learnt of a server holds for all connections to it.
+
+    There are none over a network, and one where there is but one processor: there the server has had it as soon as it
+    was written to, or needs it to answer.
+    """
+    if may_be_overheard(sock):
+        return LooksByStage(0)
+    most = 1 if os.cpu_count() == 1 else most
+    peer = None
+    with suppress(OSError, AttributeError):
+        peer = sock.getpeername()
+    if not peer:  # one of a pair, or nobody any more
+        return LooksByStage(most)
+    if len(_servers) == MAX_SERVERS and (peer, most) not in _servers:
+        _servers.clear()
+    return _servers.setdefault((peer, most), LooksByStage(most))

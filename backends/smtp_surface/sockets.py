@@ -25,7 +25,7 @@ from smtp_proto.effects import Sent
 from smtp_proto.states import Stage
 
 from .driver import LARGE
-from .looks import Looks, LooksByStage
+from .looks import Looks, looks_at
 
 # Octets asked for in one read: the largest TLS record is 16 kB, and replies are smaller.
 READ_SIZE = 65536
@@ -111,7 +111,7 @@ class SocketTransport:
         with suppress(OSError):  # a Unix socket has no such thing
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._may_be_read = readiness(sock.fileno())
-        self._looks = LooksByStage(sock, LOOKS)
+        self._looks = looks_at(sock, LOOKS)
 
     def _open(self) -> socket.socket:
         if self.sock is None:

@@ -345,8 +345,8 @@ LOOPS = (
     outside(
         "over a network nobody looks before a wait",
         "smtp_surface/looks",
-        "0 if may_be_overheard(sock) else 1",
-        "1",
+        "    if may_be_overheard(sock):\n",
+        "    if False:\n",
         "test_looks.py",
     ),
     Guard(
