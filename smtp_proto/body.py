@@ -88,8 +88,15 @@ class LineEndEncoder:
 
     def encode(self, chunk: bytes) -> bytes:
         """The octets to send for `chunk`; `InvalidArgument` for a NUL, before anything of the chunk is taken in."""
-        refuse_nul(chunk)
-        return self._encoded(chunk) if len(chunk) <= MOST_AT_ONCE else self._encoded_in_pieces(chunk)
+        if len(chunk) <= MOST_AT_ONCE:
+            refuse_nul(chunk)
+            return self._encoded(chunk)
+        before = self._held_cr, self._last
+        try:
+            return self._encoded_in_pieces(chunk)
+        except InvalidArgument:
+            self._held_cr, self._last = before
+            raise
 
     def _encoded_in_pieces(self, chunk: bytes) -> bytes:
         # What is made on the way stays in the caches so, and is not asked of the system each time: half the time.
@@ -100,6 +107,7 @@ class LineEndEncoder:
             if chunk[end - 1 : end + 1] == b"\r\n":
                 end += 1  # to hold the CR back would be a change
             piece = chunk[start:end]
+            refuse_nul(piece)
             octets = self._encoded(piece)
             if octets is not piece and not found:
                 found.append(chunk[:start])

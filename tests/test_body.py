@@ -223,6 +223,18 @@ def test_a_large_chunk(encoder: type[LineEndEncoder], most: int, monkeypatch: py
         assert encoder().encode(normal) is normal or not normal.endswith(b"\r\n")
 
 
+@pytest.mark.parametrize("encoder", [DataEncoder, LineEndEncoder])
+def test_a_large_chunk_with_a_nul(encoder: type[LineEndEncoder], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chunk that is refused for its end leaves no trace of its beginning."""
+    monkeypatch.setattr("smtp_proto.body.MOST_AT_ONCE", 2)
+    for first in (b"", b"a", b"a\r", b"a\r\n"):
+        refused, other = encoder(), encoder()
+        assert refused.encode(first) == other.encode(first)
+        with pytest.raises(InvalidArgument):
+            refused.encode(b"\n.b\r\r\0")
+        assert refused.encode(b".c") + refused.finish() == other.encode(b".c") + other.finish()
+
+
 def test_normalising() -> None:
     """CRLF, LF and CR are one line end each; without a CR there is a shorter way, with the same result."""
     assert normalise_line_ends(b"") == b""
