@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from smtp_proto.errors import LimitExceeded, RemoteProtocolError
 from smtp_proto.replies import (
     MAX_KNOWN,
+    MAX_KNOWN_GROUPS,
     MAX_KNOWN_LINE,
     MAX_REPLY_LINE,
     MAX_REPLY_LINES,
@@ -315,6 +316,18 @@ def test_known_replies_are_few() -> None:
         reader.feed(line)
         assert reader.alone(2) is not None
         assert (line[:-1] in reader._known) is (line is longest)
+
+
+def test_known_answers_are_few() -> None:
+    """What is remembered of whole answers is bounded, too, and is only what has come before."""
+    reader = ReplyReader()
+    for number in range(3 * MAX_KNOWN_GROUPS):
+        octets = b"250 %d\r\n250 ok\r\n" % number
+        first = reader.good(octets, 2, 2)
+        assert octets not in [known for known, _, _ in reader._groups]
+        assert reader.good(octets, 2, 2) == reader.good(octets, 2, 2) == first
+        assert octets in [known for known, _, _ in reader._groups]
+        assert len(reader._groups) <= MAX_KNOWN_GROUPS
 
 
 # -- limits ------------------------------------------------------------------------------------------------------------

@@ -278,6 +278,13 @@ LOOPS = (
         "foreseen.py",
     ),
     in_core(
+        "answers that are remembered are few",
+        "replies",
+        "            if len(groups) == MAX_KNOWN_GROUPS:\n",
+        "            if False:\n",
+        "replies.py",
+    ),
+    in_core(
         "nothing is foreseen where something is under way",
         "client",
         " or not self.at_boundary:\n            return None\n        self._out",
