@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import linecache
 import socket
+import sys
 from contextlib import suppress
+from types import FrameType
 from typing import Any, NamedTuple
 
 import pytest
@@ -16,6 +19,7 @@ import smtp_trio
 from smtp_proto.commands import Noop, Rset
 from smtp_proto.effects import Flight, Flow, Sent
 from smtp_proto.errors import ConnectionLost
+from smtp_proto.outcome import Outcome
 from smtp_proto.states import DEFAULT_TIMEOUTS, Stage
 from smtp_proto.transaction import deliver
 from smtp_surface.async_driver import AsyncDriver
@@ -238,6 +242,60 @@ def test_interrupted_on_the_way_to_the_driver(last: bool) -> None:
     assert session.connection.pending_output
     flow.close()
     assert session.connection.closed
+
+
+class Answering(Transport):
+    """Has an answer for each wait."""
+
+    def __init__(self, answers: list[bytes]) -> None:
+        super().__init__(Planned(None, Sent(None, []), LOST))
+        self._answers = answers
+
+    def receive(self, timeout: float | None) -> bytes:
+        return self._answers.pop(0)
+
+
+class AsyncAnswering(AsyncTransport):
+    """The same, to be awaited."""
+
+    def __init__(self, answers: list[bytes]) -> None:
+        self.inner = Answering(answers)
+
+    async def receive(self, timeout: float | None) -> bytes:
+        return self.inner.receive(timeout)
+
+
+@pytest.mark.parametrize("coroutines", [False, True])
+def test_interrupted_on_the_way_back_to_the_flow(coroutines: bool) -> None:
+    """Interrupted with the last answer in its hands, a driver lets the flow tell that the message has arrived."""
+    answers = [b"250 m\r\n250 r\r\n354 go\r\n", b"250 q\r\n"]
+    outcome = Outcome(["r0@mx.test"], "")
+    flow = deliver(introduced(flights=True), SENDER, recipients(1), MESSAGE, pipelining=True, outcome=outcome)
+
+    def tracer(frame: FrameType, event: str, argument: object) -> Any:
+        code = frame.f_code
+        if event == "line" and linecache.getline(code.co_filename, frame.f_lineno).strip() == RETURNS:
+            raise KeyboardInterrupt
+        return tracer if code.co_name == "run" else None
+
+    def run() -> None:
+        before = sys.gettrace()
+        sys.settrace(tracer)
+        try:
+            if coroutines:
+                AsyncDriver(AsyncAnswering(answers)).run(flow).send(None)  # type: ignore[arg-type]  # as above
+            else:
+                BlockingDriver(Answering(answers)).run(flow)  # type: ignore[arg-type]  # as above
+        finally:
+            sys.settrace(before)
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        run()
+    assert answers == []
+    assert outcome.delivered, caught  # which has the traceback, and so the flow
+
+
+RETURNS = "effect = flow.send(result)"
 
 
 class Dripping(AsyncTransport):

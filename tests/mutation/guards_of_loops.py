@@ -235,6 +235,20 @@ LOOPS = (
         "hostile/test_interrupts.py::test_every_line_between_an_envelope_and_its_flight",
     ),
     outside(
+        "a flow that is interrupted on the way back to it still tells (blocking)",
+        "smtp_surface/driver",
+        "            flow.close()  # interrupted",
+        "            pass  # interrupted",
+        "test_driver_flights.py",
+    ),
+    outside(
+        "a flow that is interrupted on the way back to it still tells (coroutines)",
+        "smtp_surface/async_driver",
+        "            flow.close()  # interrupted",
+        "            pass  # interrupted",
+        "test_driver_flights.py",
+    ),
+    outside(
         "the wait for an answer begins behind the last octet (coroutines)",
         "smtp_surface/async_driver",
         "            flight.begun = True\n",
