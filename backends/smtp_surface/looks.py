@@ -18,12 +18,12 @@ from smtp_proto.states import Stage
 
 from .endpoints import may_be_overheard
 
-# So many more waits without than with an answer found are enough to give up.
+# So many more waits without than with an answer found are enough to give up; from then on one wait in so many is tried
+# with looks again.
 CREDIT = 8
-# Seconds: where the turns of other tasks take that long, there is something better to do.
-LONGEST = 0.001
-# From then on one wait in so many is tried with looks.
 ANEW = 64
+# Seconds that looks may take among other tasks: where their turns are that long, there is something better to do.
+LONGEST = 0.001
 
 
 class Looks:
